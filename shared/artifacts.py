@@ -1,0 +1,272 @@
+"""Model versions: what a training publishes, immutable; and the pointer to the one that serves.
+
+A version is a manifest and named numpy arrays. In Redis every array is one `.npy` value, so that
+shape and type travel with the data and nothing is ever unpickled. Publication writes the version's
+keys and then moves the pointer, in one transaction; a reader that sees the pointer sees the keys.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from redis.asyncio import Redis
+
+from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
+from shared.experiments import Name
+
+AnyArray = npt.NDArray[Any]
+
+# The hash tag keeps the pointer and every version in one slot of a Redis Cluster.
+_PREFIX = "segue:{models}:"
+LATEST_KEY = f"{_PREFIX}latest"
+VERSIONS_KEY = f"{_PREFIX}versions"
+CATALOG_KEY = "segue:{catalog}"
+
+ARRAYS = (
+    "neighbours",
+    "top_tracks",
+    "user_ids",
+    "user_tracks",
+    "context_embedding",
+    "track_embedding",
+)
+
+
+class ArtifactError(ValueError):
+    """A model version that is absent or cannot be trusted; the message says which and why."""
+
+
+class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model version is and where it came from.
+
+    Attributes:
+        model_version: Id of the version.
+        recipe: Name of the configuration that trained it.
+        created_at: Aware UTC.
+        catalog_checksum: Of the catalogue whose rows the arrays index.
+        parent: Version that was serving when this one was trained.
+        data_from: Time of the first playback trained on.
+        data_until: Watermark: nothing stored after it was read.
+        n_sessions: Sessions trained on.
+        n_playbacks: Playbacks trained on.
+        parameters: Of the training.
+        seed: Of the training.
+        code_version: Of this package.
+        metrics: Of the evaluation.
+        checksums: SHA-256 per array, of its `.npy` form.
+    """
+
+    model_version: Name
+    recipe: str
+    created_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    catalog_checksum: str
+    parent: str | None = None
+    data_from: datetime | None = None
+    data_until: datetime | None = None
+    n_sessions: int = 0
+    n_playbacks: int = 0
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    seed: int = 0
+    code_version: str = ""
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    checksums: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """A manifest and its arrays, all indexed by catalogue row.
+
+    Arrays, each optional:
+        neighbours: int32 (n_tracks, k): rows to recommend after row i, best first, -1 pads.
+        top_tracks: int32 (n,): rows by popularity, best first.
+        user_ids, user_tracks: int32 (n_users,) and (n_users, k): rows per user, -1 pads.
+        context_embedding, track_embedding: float32 (n_tracks, dim).
+    """
+
+    manifest: ModelManifest
+    arrays: Mapping[str, AnyArray]
+
+
+def make_model(manifest: ModelManifest, arrays: Mapping[str, AnyArray]) -> ModelVersion:
+    """Seal a model version: the manifest gets the arrays' checksums.
+
+    Raises:
+        ArtifactError: If an array's name, type or shape is not one that a recommender can read.
+    """
+    for name, array in arrays.items():
+        _check_array(name, array)
+    checksums = {name: _checksum(_to_npy(array)) for name, array in arrays.items()}
+    return ModelVersion(msgspec.structs.replace(manifest, checksums=checksums), dict(arrays))
+
+
+async def publish_model(
+    redis: Redis, model: ModelVersion, *, activate: bool = True, keep: int = 5
+) -> None:
+    """Write a version and move the pointer to it, in one transaction.
+
+    Args:
+        redis: Connection without `decode_responses`.
+        model: A sealed version.
+        activate: Whether it becomes `latest`.
+        keep: Newest versions that stay in Redis; the active one stays in any case.
+    """
+    manifest = model.manifest
+    version = manifest.model_version
+    active = version if activate else await fetch_latest_version(redis)
+    known = [name.decode() for name in await redis.zrevrange(VERSIONS_KEY, 0, -1)]
+    stays = [name for name in known if name != version][: keep - 1]
+    expired = [name for name in known if name not in {version, active, *stays}]
+    async with redis.pipeline(transaction=True) as pipe:
+        for name, array in model.arrays.items():
+            pipe.set(_array_key(version, name), _to_npy(array))
+        pipe.set(_manifest_key(version), msgspec.json.encode(manifest))
+        pipe.zadd(VERSIONS_KEY, {version: manifest.created_at.timestamp()})
+        for name in expired:
+            pipe.unlink(_manifest_key(name), *(_array_key(name, array) for array in ARRAYS))
+            pipe.zrem(VERSIONS_KEY, name)
+        if activate:
+            pipe.set(LATEST_KEY, version)
+        await pipe.execute()
+
+
+async def activate_model(redis: Redis, version: str) -> None:
+    """Move the pointer: forward to a new version, or back.
+
+    Raises:
+        ArtifactError: If Redis has no such version.
+    """
+    if not await redis.exists(_manifest_key(version)):
+        raise ArtifactError(f"model version {version} is not in Redis")
+    await redis.set(LATEST_KEY, version)
+
+
+async def fetch_latest_version(redis: Redis) -> str | None:
+    """Fetch the id of the version that serves; None before the first publication."""
+    version = await redis.get(LATEST_KEY)
+    return version.decode() if version else None
+
+
+async def fetch_manifests(redis: Redis) -> list[ModelManifest]:
+    """Fetch the manifests of all versions in Redis, newest first."""
+    versions = [name.decode() for name in await redis.zrevrange(VERSIONS_KEY, 0, -1)]
+    if not versions:
+        return []
+    values = await redis.mget([_manifest_key(version) for version in versions])
+    return [msgspec.json.decode(value, type=ModelManifest) for value in values if value]
+
+
+async def fetch_model(redis: Redis, version: str) -> ModelVersion:
+    """Fetch and verify a version.
+
+    Raises:
+        ArtifactError: If it is absent, incomplete, damaged, or has an impossible array.
+    """
+    payload = await redis.get(_manifest_key(version))
+    if payload is None:
+        raise ArtifactError(f"model version {version} is not in Redis")
+    manifest = _decode_manifest(version, payload)
+    names = list(manifest.checksums)
+    values = await redis.mget([_array_key(version, name) for name in names]) if names else []
+    return _open(manifest, dict(zip(names, values, strict=True)))
+
+
+def save_model(model: ModelVersion, folder: Path) -> None:
+    """Write a version to a folder: `manifest.json` and one `.npy` per array."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in model.arrays.items():
+        (folder / f"{name}.npy").write_bytes(_to_npy(array))
+    manifest = msgspec.json.format(msgspec.json.encode(model.manifest), indent=2)
+    (folder / "manifest.json").write_bytes(manifest)
+
+
+def load_model(folder: Path) -> ModelVersion:
+    """Read and verify a version from a folder.
+
+    Raises:
+        ArtifactError: As `fetch_model`.
+    """
+    try:
+        manifest = _decode_manifest(folder.name, (folder / "manifest.json").read_bytes())
+        payloads: dict[str, bytes | None] = {
+            name: (folder / f"{name}.npy").read_bytes() for name in manifest.checksums
+        }
+    except OSError as error:
+        raise ArtifactError(f"{error.filename}: {error.strerror}") from error
+    return _open(manifest, payloads)
+
+
+async def publish_catalog(redis: Redis, catalog: Catalog) -> None:
+    """Put the catalogue where the trainer finds it."""
+    await redis.set(CATALOG_KEY, catalog.to_json_lines())
+
+
+async def fetch_catalog(redis: Redis) -> Catalog:
+    """Fetch the catalogue.
+
+    Raises:
+        ArtifactError: If none was published, or it is damaged.
+    """
+    payload = await redis.get(CATALOG_KEY)
+    if payload is None:
+        raise ArtifactError("no catalogue in Redis: is the recommender up?")
+    try:
+        return parse_catalog(payload)
+    except InvalidCatalogError as error:
+        raise ArtifactError(f"catalogue in Redis: {error}") from error
+
+
+def _manifest_key(version: str) -> str:
+    return f"{_PREFIX}{version}:manifest"
+
+
+def _array_key(version: str, name: str) -> str:
+    return f"{_PREFIX}{version}:{name}"
+
+
+def _decode_manifest(version: str, payload: bytes) -> ModelManifest:
+    try:
+        return msgspec.json.decode(payload, type=ModelManifest)
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"model version {version}: manifest: {error}") from error
+
+
+def _open(manifest: ModelManifest, payloads: Mapping[str, bytes | None]) -> ModelVersion:
+    arrays = {}
+    for name, payload in payloads.items():
+        where = f"model version {manifest.model_version}: array {name}"
+        if payload is None:
+            raise ArtifactError(f"{where} is missing")
+        if _checksum(payload) != manifest.checksums[name]:
+            raise ArtifactError(f"{where} is damaged: its checksum differs from the manifest's")
+        arrays[name] = np.load(io.BytesIO(payload), allow_pickle=False)
+        _check_array(name, arrays[name])
+    return ModelVersion(manifest, arrays)
+
+
+def _check_array(name: str, array: AnyArray) -> None:
+    if name not in ARRAYS:
+        raise ArtifactError(f"array {name} is none of {', '.join(ARRAYS)}")
+    is_embedding = name.endswith("_embedding")
+    dtype = np.dtype(np.float32 if is_embedding else np.int32)
+    ndim = 1 if name in {"top_tracks", "user_ids"} else 2
+    if array.dtype != dtype or array.ndim != ndim:
+        raise ArtifactError(
+            f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype}, {ndim} axes"
+        )
+    if is_embedding and not np.isfinite(array).all():
+        raise ArtifactError(f"array {name} has values that are not finite")
+
+
+def _to_npy(array: AnyArray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _checksum(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()

@@ -1,0 +1,100 @@
+"""Fixtures: a real Valkey and a real Postgres on free ports, started once per run."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from deploy.local.servers import PostgresServer, ValkeyServer
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], *, timeout_s: float = 30) -> None:
+    """Wait until something listens, or fail with what the process left."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} exited with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], *, port: int, log: Path, user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, user=user, cwd="/"
+        )
+    try:
+        wait_for_port(port, process)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """Run a real Valkey for the whole test run."""
+    folder = tmp_path_factory.mktemp("valkey")
+    server = ValkeyServer(port=free_port(), folder=folder / "data")
+    server.prepare()
+    with running(server.command(), port=server.port, log=folder / "log"):
+        yield server
+
+
+@pytest.fixture
+async def redis(valkey: ValkeyServer) -> AsyncIterator[Redis]:
+    """Return a connection to an empty Valkey."""
+    with SyncRedis.from_url(valkey.url) as sync:
+        sync.flushall()
+    async with Redis.from_url(valkey.url) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Run a real Postgres for the whole test run; its database starts empty."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = PostgresServer(port=free_port(), folder=folder / "data")
+    server.prepare()
+    try:
+        with running(
+            server.command(), port=server.port, log=folder / "log", user=server.system_user
+        ):
+            yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def botify_data() -> Path:
+    """Return the folder of botify's own files, or skip."""
+    folder = Path(
+        os.environ.get("SEGUE_BOTIFY_DATA", Path(__file__).parents[2] / "shared/data/botify")
+    )
+    if not folder.is_dir():
+        pytest.skip(f"botify's data is not here: {folder} (set SEGUE_BOTIFY_DATA)")
+    return folder
