@@ -8,11 +8,24 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from deploy.local.servers import PostgresServer, ValkeyServer
+from services.logger.adapters.migrate import migrate
+
+EMPTY_EVERY_TABLE = """
+DO $$
+DECLARE
+    tables text;
+BEGIN
+    SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') INTO tables
+    FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version';
+    EXECUTE 'TRUNCATE ' || tables || ' RESTART IDENTITY CASCADE';
+END $$
+"""
 
 
 def free_port() -> int:
@@ -87,6 +100,24 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
             yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: PostgresServer) -> PostgresServer:
+    """Return the Postgres with its schema at the newest revision."""
+    migrate(postgres.dsn)
+    return postgres
+
+
+@pytest.fixture
+async def database(migrated: PostgresServer) -> PostgresServer:
+    """Return the migrated Postgres with every table empty."""
+    connection = await asyncpg.connect(migrated.dsn)
+    try:
+        await connection.execute(EMPTY_EVERY_TABLE)
+    finally:
+        await connection.close()
+    return migrated
 
 
 @pytest.fixture(scope="session")

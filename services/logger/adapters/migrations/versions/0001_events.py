@@ -3,16 +3,16 @@
 Revision ID: 0001
 """
 
-from alembic import op
+from services.logger.adapters.migrate import execute_script
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-# The partition key is part of every unique key in Postgres. An event id is a UUIDv7 and the logger
-# refuses one whose millisecond is not the event's own, so (event_id, occurred_at) is exactly as
-# unique as event_id.
+# The partition key is part of every unique key in Postgres. An event id is a UUIDv7, the logger
+# refuses one whose millisecond is not the event's own and stores the time to the millisecond, so
+# (event_id, occurred_at) is exactly as unique as event_id.
 UPGRADE = """
 CREATE TABLE events (
     event_id       uuid             NOT NULL,
@@ -91,9 +91,9 @@ DROP TABLE training_jobs, model_activations, model_versions, dead_letters, event
 
 def upgrade() -> None:
     """Create the tables."""
-    op.execute(UPGRADE)
+    execute_script(UPGRADE)
 
 
 def downgrade() -> None:
     """Drop them, data included."""
-    op.execute(DOWNGRADE)
+    execute_script(DOWNGRADE)
