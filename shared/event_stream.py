@@ -1,6 +1,6 @@
 """The event stream: at-least-once delivery from the recommender to the logger."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -20,7 +20,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class StreamLag(msgspec.Struct, frozen=True):
-    """How far the group is behind: entries not yet delivered, and delivered but not stored."""
+    """How far the group is behind.
+
+    Attributes:
+        undelivered: Entries that no consumer has got; where Redis cannot tell (after entries were
+            deleted from the middle), an upper bound that is 0 if and only if there are none.
+        pending: Entries that a consumer has got and not acknowledged.
+    """
 
     undelivered: int
     pending: int
@@ -47,17 +53,37 @@ class EventStream(Protocol):
     async def trim(self) -> int:
         """Drop entries that the whole group has acknowledged; return how many."""
 
+    async def remove_idle_consumers(self, *, min_idle_ms: int) -> int:
+        """Forget consumers that were silent for that long and owe nothing; return how many."""
+
     async def lag(self) -> StreamLag:
         """Measure how far the group is behind."""
 
 
+# In one step: a consumer that got entries since it was looked at would take them along.
+REMOVE_IDLE_CONSUMERS = """
+local removed = 0
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local consumer = {}
+    for i = 1, #row, 2 do
+        consumer[row[i]] = row[i + 1]
+    end
+    if consumer['pending'] == 0 and consumer['idle'] >= tonumber(ARGV[2]) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])
+        removed = removed + 1
+    end
+end
+return removed
+"""
+
+
 class RedisEventStream:
-    """A Redis stream with one consumer group."""
+    """A Redis stream with one consumer group, made anew if Redis has lost it."""
 
     def __init__(self, redis: Redis) -> None:
         """Wrap a connection without `decode_responses`."""
         self._redis = redis
-        self._claim_cursor = "0-0"
+        self._claim_cursor = b"0-0"
 
     async def open(self) -> None:
         """Create the consumer group if it is absent, from the stream's beginning."""
@@ -76,17 +102,23 @@ class RedisEventStream:
 
     async def read(self, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         """Deliver new entries to a consumer; empty after the time-out."""
-        answer = await self._redis.xreadgroup(
-            GROUP, consumer, {STREAM_KEY: ">"}, count=count, block=block_ms
+        answer = await self._in_group(
+            lambda: self._redis.xreadgroup(
+                GROUP, consumer, {STREAM_KEY: ">"}, count=count, block=max(1, block_ms)
+            )
         )
-        return [] if not answer else _entries(_of_stream(answer))
+        return _entries(_of_stream(answer)) if answer else []
 
     async def claim(self, consumer: str, *, count: int, min_idle_ms: int) -> list[Entry]:
         """Take over entries that some consumer got and did not acknowledge for that long."""
-        answer = await self._redis.xautoclaim(
-            STREAM_KEY, GROUP, consumer, min_idle_ms, start_id=self._claim_cursor, count=count
+        answer = await self._in_group(
+            lambda: self._redis.xautoclaim(
+                STREAM_KEY, GROUP, consumer, min_idle_ms, start_id=self._claim_cursor, count=count
+            )
         )
-        self._claim_cursor = answer[0].decode()
+        if answer is None:
+            return []
+        self._claim_cursor = answer[0]
         return _entries(answer[1])
 
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
@@ -95,47 +127,74 @@ class RedisEventStream:
             await self._redis.xack(STREAM_KEY, GROUP, *entry_ids)
 
     async def trim(self) -> int:
-        """Drop what lies before the oldest pending and the last delivered entry."""
+        """Drop what lies before the oldest pending entry, or else up to the last delivered one."""
         group = await self._group()
         if group is None:
             return 0
-        if group["pending"]:
-            oldest = await self._redis.xpending(STREAM_KEY, GROUP)
-            return int(await self._redis.xtrim(STREAM_KEY, minid=oldest["min"].decode()))
-        # The last delivered entry itself goes too: MINID keeps what is not smaller.
-        last_ms, last_seq = group["last-delivered-id"].decode().split("-")
-        after = f"{last_ms}-{int(last_seq) + 1}"
-        return int(await self._redis.xtrim(STREAM_KEY, minid=after, approximate=False))
+        # Asked after the last delivered id is known: with nothing pending now, all up to that id
+        # has been acknowledged, whatever is delivered meanwhile. MINID keeps its own id.
+        oldest = (await self._redis.xpending(STREAM_KEY, GROUP))["min"]
+        keep_from = oldest or _successor(group["last-delivered-id"])
+        return int(await self._redis.xtrim(STREAM_KEY, minid=keep_from, approximate=False))
+
+    async def remove_idle_consumers(self, *, min_idle_ms: int) -> int:
+        """Forget consumers that were silent for that long and owe nothing; return how many."""
+        if await self._group() is None:
+            return 0
+        return int(await self._redis.eval(REMOVE_IDLE_CONSUMERS, 1, STREAM_KEY, GROUP, min_idle_ms))
 
     async def lag(self) -> StreamLag:
         """Measure how far the group is behind."""
         group = await self._group()
         if group is None:
-            return StreamLag(0, 0)
-        undelivered = group["lag"]
-        if undelivered is None:  # unknown to Redis after deletions: count from the last delivered
-            last = group["last-delivered-id"].decode()
-            undelivered = len(await self._redis.xrange(STREAM_KEY, min=f"({last}"))
-        return StreamLag(int(undelivered), int(group["pending"]))
+            return StreamLag(int(await self._redis.xlen(STREAM_KEY)), 0)
+        pending = int(group["pending"])
+        if group["lag"] is not None:
+            return StreamLag(int(group["lag"]), pending)
+        last = group["last-delivered-id"].decode()
+        if not await self._redis.xrange(STREAM_KEY, min=f"({last}", count=1):
+            return StreamLag(0, pending)
+        return StreamLag(max(1, int(await self._redis.xlen(STREAM_KEY)) - pending), pending)
+
+    async def _in_group(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Make a call, or the group if there is none (a Redis that lost its data)."""
+        try:
+            return await call()
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            await self.open()
+            return None
 
     async def _group(self) -> dict[str, Any] | None:
         try:
             groups = await self._redis.xinfo_groups(STREAM_KEY)
-        except ResponseError:  # no such key
+        except ResponseError as error:
+            if "no such key" not in str(error):
+                raise
             return None
-        return next((g for g in groups if g["name"].decode() == GROUP), None)
+        return next((group for group in groups if group["name"] == GROUP.encode()), None)
 
 
-RawEntry = tuple[bytes, dict[bytes, bytes] | None]
+RawEntry = tuple[bytes | None, dict[bytes, bytes] | None]
 
 
-def _of_stream(answer: object) -> list[RawEntry]:
-    # RESP2 gives [[stream, entries]], RESP3 {stream: [entries]}
+def _successor(entry_id: bytes) -> str:
+    milliseconds, sequence = entry_id.decode().split("-")
+    return f"{milliseconds}-{int(sequence) + 1}"
+
+
+def _of_stream(answer: Any) -> list[RawEntry]:
+    # redis-py gives [[stream, entries]] for RESP2 and {stream: [entries]} for RESP3.
     if isinstance(answer, dict):
-        return [entry for batches in answer.values() for batch in batches for entry in batch]
-    assert isinstance(answer, list)  # noqa: S101 - narrows for the type checker
+        return [entry for parts in answer.values() for part in parts for entry in part]
     return [entry for _, entries in answer for entry in entries]
 
 
 def _entries(raw: list[RawEntry]) -> list[Entry]:
-    return [Entry(entry_id.decode(), (fields or {}).get(FIELD, b"")) for entry_id, fields in raw]
+    # Redis 6 answers a claimed entry that was deleted meanwhile with nothing in its place.
+    return [
+        Entry(entry_id.decode(), (fields or {}).get(FIELD, b""))
+        for entry_id, fields in raw
+        if entry_id is not None
+    ]
