@@ -1,0 +1,59 @@
+"""`python -m services.logger`: run the service; `... migrate`: bring the schema up and end."""
+
+import asyncio
+import logging
+import sys
+
+import uvicorn
+
+from services.logger.adapters.migrate import (
+    PostgresUnavailableError,
+    migrate_async,
+    wait_for_postgres,
+)
+from services.logger.app import create_app
+from services.logger.settings import Settings
+
+USAGE = "usage: python -m services.logger [migrate]"
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments name; settings come from the environment."""
+    settings = Settings()
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    try:
+        if arguments == ["migrate"]:
+            asyncio.run(_migrate(settings))
+        elif not arguments:
+            asyncio.run(_serve(settings))
+        else:
+            print(USAGE, file=sys.stderr)
+            return 2
+    except PostgresUnavailableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _migrate(settings: Settings) -> None:
+    await wait_for_postgres(settings.postgres_dsn, timeout_s=settings.postgres_wait_s)
+    await migrate_async(settings.postgres_dsn)
+
+
+async def _serve(settings: Settings) -> None:
+    # Before the server is made: its own report of a failed start is a traceback.
+    await _migrate(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+    )
+    await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""The logger's composition root."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TypedDict
+
+from fastapi import FastAPI, Request, Response
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from services.logger.adapters.event_store import PostgresEventStore, open_pool
+from services.logger.adapters.migrate import migrate_async, wait_for_postgres
+from services.logger.api import State, create_router
+from services.logger.consumer import Consumer, ConsumerOptions
+from services.logger.core.storage import EventStore, StoreUnavailableError
+from services.logger.ingest import BodyError, BodyTooLargeError
+from services.logger.metrics import Metrics
+from services.logger.settings import Settings
+from shared.event_stream import EventStream, RedisEventStream
+from shared.http import ProblemError, install_operations, install_problem_handlers
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What the logger reaches outside its process."""
+
+    stream: EventStream
+    store: EventStore
+
+
+class LifespanState(TypedDict):
+    """What lives as long as the application, for `request.state`."""
+
+    logger: State
+
+
+def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
+    """Create the service.
+
+    Args:
+        settings: Of this process.
+        adapters: Where its stream and its store are; by default those that the settings name,
+            after the database has been brought to its newest schema.
+    """
+    metrics = Metrics()
+    holder: list[State] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
+        async with contextlib.AsyncExitStack() as stack:
+            used = adapters or await _connect(settings, stack)
+            consumer = Consumer(
+                used.stream, used.store, metrics=metrics, options=_consumer_options(settings)
+            )
+            state = State(
+                settings,
+                stream=used.stream,
+                store=used.store,
+                consumer=consumer,
+                metrics=metrics,
+            )
+            holder.append(state)
+            await stack.enter_async_context(_running(consumer))
+            yield {"logger": state}
+        holder.clear()
+
+    async def ready() -> dict[str, str]:
+        return await _check(holder[0])
+
+    app = FastAPI(title="Segue logger", version="1", lifespan=lifespan)
+    app.include_router(create_router())
+    install_problem_handlers(app)
+    _install_error_handlers(app)
+    install_operations(app, ready=ready, registry=metrics.registry)
+    return app
+
+
+async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adapters:
+    await wait_for_postgres(settings.postgres_dsn, timeout_s=settings.postgres_wait_s)
+    await migrate_async(settings.postgres_dsn)
+    pool = await stack.enter_async_context(
+        open_pool(settings.postgres_dsn, max_size=settings.postgres_connections)
+    )
+    redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
+    return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
+
+
+def _consumer_options(settings: Settings) -> ConsumerOptions:
+    return ConsumerOptions(
+        batch_size=settings.batch_size,
+        batch_wait_s=settings.batch_wait_s,
+        claim_idle_s=settings.claim_idle_s,
+        maintenance_interval_s=settings.maintenance_interval_s,
+        forget_consumer_s=settings.forget_consumer_s,
+        behind_after=settings.behind_after,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running(consumer: Consumer) -> AsyncIterator[None]:
+    """Run the consumer; at the end let it finish the batch in hand."""
+    task = asyncio.create_task(consumer.run())
+    try:
+        yield
+    finally:
+        consumer.stop()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # logged where it arose
+
+
+async def _check(state: State) -> dict[str, str]:
+    parts = {"postgres": "ok", "redis": "ok", "consumer": state.consumer.state()}
+    try:
+        await state.store.ping()
+    except StoreUnavailableError as error:
+        parts["postgres"] = f"down: {error}"
+    try:
+        await state.stream.lag()
+    except (RedisError, OSError) as error:
+        parts["redis"] = f"down: {error}"
+    return parts
+
+
+def _install_error_handlers(app: FastAPI) -> None:
+    """Map what the parts raise to problem details."""
+
+    async def on_body(_: Request, error: Exception) -> Response:
+        if isinstance(error, BodyTooLargeError):
+            return ProblemError(413, "Body too large", str(error)).to_response()
+        return ProblemError(400, "Unreadable body", str(error)).to_response()
+
+    async def on_store(_: Request, error: Exception) -> Response:
+        return ProblemError(503, "Database unavailable", str(error)).to_response()
+
+    async def on_redis(_: Request, error: Exception) -> Response:
+        return ProblemError(503, "Stream unavailable", str(error)).to_response()
+
+    app.add_exception_handler(BodyError, on_body)
+    app.add_exception_handler(StoreUnavailableError, on_store)
+    app.add_exception_handler(RedisError, on_redis)

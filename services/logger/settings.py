@@ -1,0 +1,42 @@
+"""The logger's settings, from the environment."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Count = Annotated[int, Field(ge=1)]
+Duration = Annotated[float, Field(gt=0)]
+
+
+def _shared(name: str) -> str:
+    return f"SEGUE_{name}"
+
+
+class Settings(BaseSettings):
+    """`SEGUE_LOGGER_*`, and three variables shared by every service."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGUE_LOGGER_", populate_by_name=True)
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias=_shared("REDIS_URL"))
+    postgres_dsn: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/segue", validation_alias=_shared("POSTGRES_DSN")
+    )
+    log_level: str = Field("INFO", validation_alias=_shared("LOG_LEVEL"))
+
+    host: str = "127.0.0.1"
+    port: int = Field(5003, ge=0, le=65535)
+
+    postgres_wait_s: Duration = Field(60, description="How long to wait for Postgres at the start.")
+    postgres_connections: Count = Field(5, description="The largest number at once.")
+
+    batch_size: Count = Field(1000, description="Commit at that many entries of the stream.")
+    batch_wait_s: Duration = Field(0.2, description="Commit when the first has waited so long.")
+    claim_idle_s: Duration = Field(15, description="When a consumer's entries are taken over.")
+    maintenance_interval_s: Duration = Field(5, description="Of claims, trimming and lag.")
+    forget_consumer_s: Duration = Field(600, description="When an idle consumer is removed.")
+    behind_after: Count = Field(100_000, description="Undelivered entries that mean not ready.")
+
+    max_body_bytes: Count = Field(32 * 1024 * 1024, description="Of POST /events, decompressed.")
+    body_timeout_s: Duration = Field(60, description="For a body to arrive.")
+    concurrent_bodies: Count = Field(2, description="Bodies held in memory at once.")
