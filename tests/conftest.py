@@ -1,5 +1,6 @@
 """Fixtures: a real Valkey and a real Postgres on free ports, started once per run."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -14,7 +15,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from deploy.local.servers import PostgresServer, ValkeyServer
-from services.logger.adapters.migrate import migrate
+from services.logger.adapters.migrate import migrate, wait_for_postgres
 
 EMPTY_EVERY_TABLE = """
 DO $$
@@ -97,6 +98,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         with running(
             server.command(), port=server.port, log=folder / "log", user=server.system_user
         ):
+            # It listens before it is ready.
+            asyncio.run(wait_for_postgres(server.dsn, timeout_s=30))
             yield server
     finally:
         server.remove()
