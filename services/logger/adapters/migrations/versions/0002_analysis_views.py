@@ -3,7 +3,7 @@
 Revision ID: 0002
 """
 
-from alembic import op
+from services.logger.adapters.migrate import execute_script
 
 revision = "0002"
 down_revision = "0001"
@@ -205,9 +205,9 @@ UPGRADE = "".join([PLAYBACKS, SESSIONS, EXPERIMENT_SESSIONS, EXPERIMENT_USERS, E
 
 def upgrade() -> None:
     """Create the views and functions."""
-    op.execute(UPGRADE)
+    execute_script(UPGRADE)
 
 
 def downgrade() -> None:
     """Drop them; they hold no data."""
-    op.execute(DOWNGRADE)
+    execute_script(DOWNGRADE)

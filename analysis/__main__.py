@@ -1,0 +1,38 @@
+"""`python -m analysis`: what an experiment did, or which experiments there are."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from analysis.commands import results
+
+COMMANDS = {"results": results}
+DEFAULT = (
+    "results"  # `python -m analysis RECOMMENDERS` is `python -m analysis results RECOMMENDERS`
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a subcommand and return its exit code."""
+    words = list(arguments)
+    is_help = words[:1] in (["-h"], ["--help"])
+    if not is_help and words[:1] not in [[name] for name in COMMANDS]:
+        words.insert(0, DEFAULT)
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Analyse the experiments that the log holds. "
+        "Without a command: results, so that `python -m analysis EXPERIMENT` shows an experiment.",
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        summary = (command.__doc__ or "").strip()
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    options = parser.parse_args(words)
+    code: int = options.run(options)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""Compare the treatments of an experiment with its control, or list the experiments."""
+
+import argparse
+import asyncio
+import sys
+from datetime import UTC, datetime
+
+from analysis.adapters.measurements import (
+    DatabaseError,
+    fetch_measurements,
+    fetch_users_per_arm,
+    open_database,
+)
+from analysis.core.comparison import CONTROL, Measurements, UnknownTreatmentError, compare
+from analysis.core.sample_ratio import InvalidWeightsError
+from analysis.report import FORMATS, render, render_experiments
+from analysis.settings import Settings
+
+FAILED = 1
+WRONG_USAGE = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("experiment", nargs="?", help="its name; without: list the experiments")
+    parser.add_argument("--control", default=CONTROL, help="arm to compare with (default: C)")
+    parser.add_argument("--since", type=_time, metavar="T", help="first time, ISO 8601 (UTC)")
+    parser.add_argument("--until", type=_time, metavar="T", help="time after the last, ISO 8601")
+    parser.add_argument("--alpha", type=_level, default=0.05, help="significance level (0.05)")
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        metavar="C=9,T1=1",
+        help="weights of the split, for the sample ratio check (default: equal)",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--dsn", help="of Postgres (default: SEGUE_POSTGRES_DSN)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the results and return the exit code."""
+    try:
+        return asyncio.run(_run(options))
+    except DatabaseError as error:
+        return _fail(str(error), code=FAILED)
+    except (UnknownTreatmentError, InvalidWeightsError) as error:
+        return _fail(str(error), code=WRONG_USAGE)
+
+
+async def _run(options: argparse.Namespace) -> int:
+    async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+        if options.experiment is None:
+            render_experiments(
+                await fetch_users_per_arm(connection), format=options.format, output=sys.stdout
+            )
+            return 0
+        measurements = await fetch_measurements(
+            connection, options.experiment, since=options.since, until=options.until
+        )
+        if not measurements.arms:
+            known = sorted(await fetch_users_per_arm(connection))
+            return _explain_absence(measurements, known)
+    comparison = compare(
+        measurements, control=options.control, alpha=options.alpha, weights=options.weights
+    )
+    render(comparison, format=options.format, output=sys.stdout)
+    return 0
+
+
+def _explain_absence(measurements: Measurements, known: list[str]) -> int:
+    name = measurements.experiment
+    if measurements.n_conflict_users:
+        return _fail(
+            f"{name}: every user was seen under two treatments; nothing to compare", code=FAILED
+        )
+    if name in known:
+        return _fail(f"{name}: no events between these times", code=FAILED)
+    if not known:
+        return _fail(f"{name}: no data yet: no event names any experiment", code=WRONG_USAGE)
+    return _fail(f"no experiment is called {name}; there are: {', '.join(known)}", code=WRONG_USAGE)
+
+
+def _fail(message: str, *, code: int) -> int:
+    print(f"analysis: {message}", file=sys.stderr)
+    return code
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ISO 8601 time") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _level(text: str) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        level = 0.0
+    if not 0 < level < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return level
+
+
+def _weights(text: str) -> dict[str, float]:
+    try:
+        pairs = [pair.split("=") for pair in text.split(",")]
+        return {treatment: float(weight) for treatment, weight in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form C=9,T1=1") from None

@@ -1,0 +1,157 @@
+"""The results of one experiment: its arms, its effects, and what to know before believing them."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from analysis.core.effects import Effect, MetricAggregate, estimate_effect
+from analysis.core.sample_ratio import SampleRatio, check_sample_ratio
+
+CONTROL = "C"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A metric that every user has a value of.
+
+    Attributes:
+        name: As in the view experiment_metrics, and in botify.
+        description: What it is of one user.
+        higher_is_better: Which direction is good news.
+    """
+
+    name: str
+    description: str
+    higher_is_better: bool = True
+
+
+METRICS = (
+    Metric("time", "fractions listened, summed"),
+    Metric("sessions", "number of sessions"),
+    Metric("mean_request_latency", "ms of a decision", higher_is_better=False),
+    Metric("mean_tracks_per_session", "tracks heard"),
+    Metric("mean_time_per_session", "fractions listened, summed"),
+)
+
+
+class UnknownTreatmentError(LookupError):
+    """A treatment that the experiment does not have; the message lists those it has."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One arm of an experiment, from the users that saw no other.
+
+    Attributes:
+        treatment: Name of the arm.
+        n_users: Users.
+        n_sessions: Their sessions.
+        n_finished: Of these, closed.
+        n_events: Their events: tracks heard.
+        first_at, last_at: Times of the first and the last event.
+    """
+
+    treatment: str
+    n_users: int
+    n_sessions: int
+    n_finished: int
+    n_events: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """What the events say of one experiment.
+
+    Attributes:
+        experiment: Its name.
+        arms: The arms that have users.
+        metrics: Aggregate per (treatment, metric).
+        n_conflict_users: Users seen under two treatments, in no arm.
+        n_conflict_events: Their events.
+    """
+
+    experiment: str
+    arms: Sequence[Arm]
+    metrics: Mapping[tuple[str, str], MetricAggregate]
+    n_conflict_users: int = 0
+    n_conflict_events: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Every treatment of an experiment against its control.
+
+    Attributes:
+        experiment: Its name.
+        control: The arm compared with.
+        alpha: Significance level of the tests; the intervals have level 1 - alpha.
+        arms: All arms, the control first.
+        effects: By treatment, then by metric in the order of METRICS.
+        sample_ratio: Whether the users fell into the arms as intended.
+        n_conflict_users, n_conflict_events: Left out: users seen under two treatments.
+    """
+
+    experiment: str
+    control: str
+    alpha: float
+    arms: tuple[Arm, ...]
+    effects: tuple[Effect, ...]
+    sample_ratio: SampleRatio
+    n_conflict_users: int
+    n_conflict_events: int
+
+
+def compare(
+    measurements: Measurements,
+    *,
+    control: str = CONTROL,
+    alpha: float = 0.05,
+    weights: Mapping[str, float] | None = None,
+) -> Comparison:
+    """Compare every treatment with the control, in every metric.
+
+    Args:
+        measurements: Of one experiment.
+        control: Name of the arm to compare with.
+        alpha: Significance level.
+        weights: Of the split, for the sample ratio; equal if absent.
+
+    Raises:
+        UnknownTreatmentError: If the control has no users.
+        InvalidWeightsError: As `check_sample_ratio`.
+    """
+    by_name = {arm.treatment: arm for arm in measurements.arms}
+    if control not in by_name:
+        known = ", ".join(sort_treatments(by_name, control=control)) or "none"
+        raise UnknownTreatmentError(
+            f"{measurements.experiment} has no users in {control}; it has: {known}"
+        )
+    names = sort_treatments(by_name, control=control)
+    effects = tuple(
+        estimate_effect(
+            measurements.metrics.get((control, metric.name), MetricAggregate(0)),
+            measurements.metrics.get((treatment, metric.name), MetricAggregate(0)),
+            treatment=treatment,
+            metric=metric.name,
+            alpha=alpha,
+        )
+        for treatment in names[1:]
+        for metric in METRICS
+    )
+    return Comparison(
+        experiment=measurements.experiment,
+        control=control,
+        alpha=alpha,
+        arms=tuple(by_name[name] for name in names),
+        effects=effects,
+        sample_ratio=check_sample_ratio({n: by_name[n].n_users for n in names}, weights),
+        n_conflict_users=measurements.n_conflict_users,
+        n_conflict_events=measurements.n_conflict_events,
+    )
+
+
+def sort_treatments(names: Iterable[str], *, control: str = CONTROL) -> list[str]:
+    """Sort treatments: the control, then T1, T2, ... T10."""
+    return sorted(names, key=lambda name: (name != control, len(name), name))

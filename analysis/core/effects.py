@@ -1,0 +1,168 @@
+"""What a treatment changed in a metric, from the number, mean and variance of each arm alone.
+
+botify's notebook divides the interval of the difference by the control mean, as if that mean were
+known exactly. It is itself an estimate: here the interval is that of the ratio of the two means
+(delta method on the log scale), so the control's variance is in it, and it is wider and not
+symmetric. The p-value is the same: Welch's test of the difference.
+"""
+
+import dataclasses
+import math
+
+import scipy.stats
+import tea_tasting as tt
+from tea_tasting.aggr import Aggregates
+
+_VALUE = "value"  # tea-tasting keys its aggregates by column
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricAggregate:
+    """A metric in one arm, over its users.
+
+    Attributes:
+        n_users: Users that have the metric.
+        mean: Over users; None without any.
+        variance: Over users, unbiased; None for fewer than two.
+    """
+
+    n_users: int
+    mean: float | None = None
+    variance: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A treatment against the control, in one metric.
+
+    Attributes:
+        treatment: Name of the arm.
+        metric: Name of the metric.
+        effect_pct: Relative change of the mean in percent, of the control mean.
+        lower_pct, upper_pct: Its confidence interval.
+        control_mean, treatment_mean: Over users.
+        significant: Whether p_value is below the level asked for.
+        p_value: Of Welch's test, two-sided.
+        n_control, n_treatment: Users.
+        reason: Why something above is None; None if nothing is.
+    """
+
+    treatment: str
+    metric: str
+    effect_pct: float | None = None
+    lower_pct: float | None = None
+    upper_pct: float | None = None
+    control_mean: float | None = None
+    treatment_mean: float | None = None
+    significant: bool | None = None
+    p_value: float | None = None
+    n_control: int = 0
+    n_treatment: int = 0
+    reason: str | None = None
+
+
+def estimate_effect(
+    control: MetricAggregate,
+    treated: MetricAggregate,
+    *,
+    treatment: str,
+    metric: str,
+    alpha: float = 0.05,
+) -> Effect:
+    """Compare a treatment with the control in one metric.
+
+    The interval has level 1 - alpha. It belongs to the ratio of means and the test to their
+    difference, so that at a p-value next to alpha one may include no change and the other not;
+    `significant` follows the test.
+
+    Source: Deng, Knoblich & Lu (2018), Applying the Delta Method in Metric Analytics.
+    """
+    reason = _why_no_test(control, treated)
+    p_value, lower, upper = (
+        (None, None, None) if reason else _analyze(control, treated, alpha=alpha)
+    )
+    return Effect(
+        treatment=treatment,
+        metric=metric,
+        effect_pct=_relative_change(control.mean, treated.mean),
+        lower_pct=lower,
+        upper_pct=upper,
+        control_mean=control.mean,
+        treatment_mean=treated.mean,
+        significant=None if p_value is None else p_value < alpha,
+        p_value=p_value,
+        n_control=control.n_users,
+        n_treatment=treated.n_users,
+        reason=reason or (_why_no_interval(control, treated) if lower is None else None),
+    )
+
+
+def _analyze(
+    control: MetricAggregate, treated: MetricAggregate, *, alpha: float
+) -> tuple[float | None, float | None, float | None]:
+    """Return the p-value and the bounds of the relative change in percent, each if defined."""
+    metric = tt.Mean(
+        _VALUE,
+        alternative="two-sided",
+        confidence_level=1 - alpha,
+        equal_var=False,
+        use_t=True,
+    )
+    try:
+        result = metric.analyze_aggregates(_aggregates(control), _aggregates(treated))
+    except OverflowError:  # the bounds of the ratio, of a mean that is mostly noise
+        return _welch_p_value(control, treated), None, None
+    lower = _finite(100 * result.rel_effect_size_ci_lower)
+    upper = _finite(100 * result.rel_effect_size_ci_upper)
+    if lower is None or upper is None or lower > upper:  # > where the means' signs differ
+        lower = upper = None
+    return _finite(result.pvalue), lower, upper
+
+
+def _aggregates(arm: MetricAggregate) -> Aggregates:
+    return Aggregates(arm.n_users, {_VALUE: arm.mean}, {_VALUE: arm.variance})
+
+
+def _welch_p_value(control: MetricAggregate, treated: MetricAggregate) -> float | None:
+    result = scipy.stats.ttest_ind_from_stats(
+        treated.mean or 0.0,
+        math.sqrt(treated.variance or 0.0),
+        treated.n_users,
+        control.mean or 0.0,
+        math.sqrt(control.variance or 0.0),
+        control.n_users,
+        equal_var=False,
+    )
+    return _finite(float(result.pvalue))
+
+
+def _why_no_test(control: MetricAggregate, treated: MetricAggregate) -> str | None:
+    for name, arm in (("control", control), ("treatment", treated)):
+        if arm.n_users == 0 or arm.mean is None:
+            return f"no user in the {name}"
+        if arm.n_users == 1 or arm.variance is None:
+            return f"one user in the {name}: its variance is unknown"
+    if control.variance == 0 and treated.variance == 0:
+        return "all users of each arm have the same value: nothing to test"
+    return None
+
+
+def _why_no_interval(control: MetricAggregate, treated: MetricAggregate) -> str:
+    if control.mean == 0:
+        return "the control mean is 0: no relative effect"
+    if treated.mean == 0:
+        return "the treatment mean is 0: no interval of the ratio"
+    if control.mean is not None and treated.mean is not None and control.mean * treated.mean < 0:
+        return "the means have different signs: no interval of the ratio"
+    return "beyond floating point: no interval of the ratio"
+
+
+def _relative_change(control: float | None, treated: float | None) -> float | None:
+    """Return the change in percent of the control mean, if defined."""
+    if not control or treated is None:
+        return None
+    return _finite(100 * (treated / control - 1))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,228 @@
+"""A comparison for people (text, Markdown) and for programs (JSON, CSV)."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import TextIO
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analysis.core.comparison import METRICS, Comparison, sort_treatments
+from analysis.core.effects import Effect
+from analysis.core.sample_ratio import SampleRatio
+
+FORMATS = ("text", "markdown", "json", "csv")
+MISMATCH = "Sample ratio MISMATCH"
+UNITS = "Times are in tracks' worth of listening, latency in ms; each value is a mean over users."
+WIDTH = 100  # where the output is not a terminal
+HIGHER_IS_BETTER = {metric.name: metric.higher_is_better for metric in METRICS}
+NONE = "—"
+ARM_COLUMNS = ("treatment", "users", "sessions", "events")
+EFFECT_COLUMNS = (
+    "treatment",
+    "metric",
+    "effect %",
+    "lower",
+    "upper",
+    "control mean",
+    "treatment mean",
+    "significant",
+)
+TEXT_COLUMNS = {"experiment", "treatment", "metric"}
+
+
+def render(
+    comparison: Comparison,
+    *,
+    format: str,  # noqa: A002 - the option's name
+    output: TextIO,
+) -> None:
+    """Write a comparison in one of FORMATS."""
+    {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}[format](comparison, output)
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Say what a reader must know before believing the effects, in plain sentences."""
+    lines = [_describe_sample_ratio(comparison.sample_ratio)]
+    if comparison.n_conflict_users:
+        lines.append(
+            f"Left out, seen under two treatments: {comparison.n_conflict_users:,} users "
+            f"with {comparison.n_conflict_events:,} events."
+        )
+    n_open = sum(arm.n_sessions - arm.n_finished for arm in comparison.arms)
+    if n_open:
+        lines.append(f"Sessions not closed yet: {n_open:,}; they count as far as they went.")
+    lines += [
+        f"{effect.treatment} {effect.metric}: {effect.reason}."
+        for effect in comparison.effects
+        if effect.reason
+    ]
+    if len(comparison.arms) < 2:
+        lines.append(f"Only {comparison.control} has users: nothing to compare it with.")
+    lines.append(UNITS)
+    return lines
+
+
+def _describe_sample_ratio(ratio: SampleRatio) -> str:
+    if ratio.p_value is None:
+        return "Sample ratio: not checked, it takes two arms."
+    p_value = "p < 0.001" if ratio.p_value < 0.001 else f"p = {ratio.p_value:.3f}"
+    shares = ", ".join(
+        f"{name} {users:,} of {ratio.expected[name]:,.0f}" for name, users in ratio.observed.items()
+    )
+    if ratio.mismatch:
+        return f"{MISMATCH}: the split is broken, trust no effect ({p_value}; users: {shares} due)."
+    return f"Sample ratio: as due ({p_value}; users: {shares} due)."
+
+
+def render_experiments(
+    experiments: Mapping[str, Mapping[str, int]],
+    *,
+    format: str,  # noqa: A002 - the option's name
+    output: TextIO,
+) -> None:
+    """Write the experiments with their users per treatment."""
+    rows = [
+        (name, treatment, arms[treatment])
+        for name, arms in sorted(experiments.items())
+        for treatment in sort_treatments(arms)
+    ]
+    if format == "json":
+        print(json.dumps(experiments, indent=2), file=output)
+    elif format == "csv":
+        csv.writer(output).writerows([("experiment", "treatment", "n_users"), *rows])
+    elif not rows:
+        print("No data yet: no event names an experiment.", file=output)
+    else:
+        columns = ("experiment", "treatment", "users")
+        cells = [(name, treatment, f"{users:,}") for name, treatment, users in rows]
+        if format == "markdown":
+            print(_markdown_table(columns, cells), file=output)
+        else:
+            _console(output).print(_table(columns, cells))
+
+
+def _text(comparison: Comparison, output: TextIO) -> None:
+    console = _console(output)
+    title = Text.assemble((comparison.experiment, "bold"), "  ", (_time_range(comparison), "dim"))
+    console.print(title)
+    console.print(_table(ARM_COLUMNS, _arm_cells(comparison)))
+    if comparison.effects:
+        cells = [_effect_cells(effect) for effect in comparison.effects]
+        styles = [_style(effect) for effect in comparison.effects]
+        console.print(_table(EFFECT_COLUMNS, cells, styles))
+    for note in notes(comparison):
+        is_alarm = note.startswith(MISMATCH)
+        bullet = Text("! " if is_alarm else "· ", style="bold red" if is_alarm else "dim")
+        console.print(bullet + Text(note, style="bold red" if is_alarm else ""))
+
+
+def _markdown(comparison: Comparison, output: TextIO) -> None:
+    parts = [
+        f"## {comparison.experiment}",
+        _time_range(comparison),
+        _markdown_table(ARM_COLUMNS, _arm_cells(comparison)),
+    ]
+    if comparison.effects:
+        cells = [_effect_cells(effect) for effect in comparison.effects]
+        parts.append(_markdown_table(EFFECT_COLUMNS, cells))
+    parts.append("\n".join(f"- {note}" for note in notes(comparison)))
+    print("\n\n".join(parts), file=output)
+
+
+def _json(comparison: Comparison, output: TextIO) -> None:
+    document = msgspec.to_builtins(comparison) | {"notes": notes(comparison)}
+    print(json.dumps(document, indent=2, ensure_ascii=False), file=output)
+
+
+def _csv(comparison: Comparison, output: TextIO) -> None:
+    names = [field.name for field in dataclasses.fields(Effect)]
+    writer = csv.DictWriter(output, names)
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(effect) for effect in comparison.effects)
+
+
+def _time_range(comparison: Comparison) -> str:
+    first = min(arm.first_at for arm in comparison.arms).astimezone(UTC)
+    last = max(arm.last_at for arm in comparison.arms).astimezone(UTC)
+    return (
+        f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, "
+        f"intervals at {100 * (1 - comparison.alpha):g}%"
+    )
+
+
+def _arm_cells(comparison: Comparison) -> list[tuple[str, ...]]:
+    return [
+        (arm.treatment, f"{arm.n_users:,}", f"{arm.n_sessions:,}", f"{arm.n_events:,}")
+        for arm in comparison.arms
+    ]
+
+
+def _effect_cells(effect: Effect) -> tuple[str, ...]:
+    significant = {True: "yes", False: "no", None: NONE}[effect.significant]
+    return (
+        effect.treatment,
+        effect.metric,
+        _percent(effect.effect_pct),
+        _percent(effect.lower_pct),
+        _percent(effect.upper_pct),
+        _mean(effect.control_mean),
+        _mean(effect.treatment_mean),
+        significant,
+    )
+
+
+def _style(effect: Effect) -> str:
+    if not effect.significant:
+        return "" if effect.significant is None else "dim"
+    control, treated = effect.control_mean or 0.0, effect.treatment_mean or 0.0
+    is_good = (treated > control) == HIGHER_IS_BETTER[effect.metric]
+    return "green" if is_good else "red"
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{value:+z,.2f}"
+
+
+def _mean(value: float | None) -> str:
+    return NONE if value is None else f"{value:z,.3f}"
+
+
+def _console(output: TextIO) -> Console:
+    console = Console(file=output, highlight=False)
+    return console if console.is_terminal else Console(file=output, highlight=False, width=WIDTH)
+
+
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] | None = None
+) -> Table:
+    """Lay rows out; a first cell that repeats the one above it stays empty."""
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, header_style="bold")
+    for column in columns:
+        is_text = column in TEXT_COLUMNS
+        header = column if is_text else column.replace(" mean", "\nmean")
+        table.add_column(
+            header,
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=column == "metric",
+        )
+    above = None
+    for row, style in zip(rows, styles or [""] * len(rows), strict=True):
+        first = Text("" if row[0] == above else row[0], style="bold")
+        if above not in {None, row[0]} and styles:
+            table.add_section()
+        table.add_row(first, *row[1:], style=style)
+        above = row[0]
+    return table
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = [":---" if column in TEXT_COLUMNS else "---:" for column in columns]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
