@@ -9,6 +9,7 @@ symmetric. The p-value is the same: Welch's test of the difference.
 import dataclasses
 import math
 
+import numpy as np
 import scipy.stats
 import tea_tasting as tt
 from tea_tasting.aggr import Aggregates
@@ -108,10 +109,11 @@ def _analyze(
         equal_var=False,
         use_t=True,
     )
-    try:
-        result = metric.analyze_aggregates(_aggregates(control), _aggregates(treated))
-    except OverflowError:  # the bounds of the ratio, of a mean that is mostly noise
-        return _welch_p_value(control, treated), None, None
+    with np.errstate(all="ignore"):  # what overflows is not finite, and None below
+        try:
+            result = metric.analyze_aggregates(_aggregates(control), _aggregates(treated))
+        except OverflowError:  # the bounds of the ratio, of a mean that is mostly noise
+            return _welch_p_value(control, treated), None, None
     lower = _finite(100 * result.rel_effect_size_ci_lower)
     upper = _finite(100 * result.rel_effect_size_ci_upper)
     if lower is None or upper is None or lower > upper:  # > where the means' signs differ
