@@ -40,11 +40,13 @@ TEXT_COLUMNS = {"experiment", "treatment", "metric"}
 def render(
     comparison: Comparison,
     *,
-    format: str,  # noqa: A002 - the option's name
+    output_format: str,
     output: TextIO,
 ) -> None:
     """Write a comparison in one of FORMATS."""
-    {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}[format](comparison, output)
+    {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}[output_format](
+        comparison, output
+    )
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -84,7 +86,7 @@ def _describe_sample_ratio(ratio: SampleRatio) -> str:
 def render_experiments(
     experiments: Mapping[str, Mapping[str, int]],
     *,
-    format: str,  # noqa: A002 - the option's name
+    output_format: str,
     output: TextIO,
 ) -> None:
     """Write the experiments with their users per treatment."""
@@ -93,16 +95,16 @@ def render_experiments(
         for name, arms in sorted(experiments.items())
         for treatment in sort_treatments(arms)
     ]
-    if format == "json":
+    if output_format == "json":
         print(json.dumps(experiments, indent=2), file=output)
-    elif format == "csv":
+    elif output_format == "csv":
         csv.writer(output).writerows([("experiment", "treatment", "n_users"), *rows])
     elif not rows:
         print("No data yet: no event names an experiment.", file=output)
     else:
         columns = ("experiment", "treatment", "users")
         cells = [(name, treatment, f"{users:,}") for name, treatment, users in rows]
-        if format == "markdown":
+        if output_format == "markdown":
             print(_markdown_table(columns, cells), file=output)
         else:
             _console(output).print(_table(columns, cells))
@@ -187,23 +189,28 @@ def _style(effect: Effect) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{value:+z,.2f}"
+    if value is None:
+        return NONE
+    decimals = 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
+    return f"{value:+z,.{decimals}f}"
 
 
 def _mean(value: float | None) -> str:
-    return NONE if value is None else f"{value:z,.3f}"
+    return NONE if value is None else f"{value:z,.{3 if abs(value) < 1000 else 1}f}"
 
 
 def _console(output: TextIO) -> Console:
-    console = Console(file=output, highlight=False)
-    return console if console.is_terminal else Console(file=output, highlight=False, width=WIDTH)
+    console = Console(file=output, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
 
 
 def _table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] | None = None
 ) -> Table:
     """Lay rows out; a first cell that repeats the one above it stays empty."""
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for column in columns:
         is_text = column in TEXT_COLUMNS
         header = column if is_text else column.replace(" mean", "\nmean")

@@ -51,7 +51,9 @@ async def _run(options: argparse.Namespace) -> int:
     async with open_database(options.dsn or Settings().postgres_dsn) as connection:
         if options.experiment is None:
             render_experiments(
-                await fetch_users_per_arm(connection), format=options.format, output=sys.stdout
+                await fetch_users_per_arm(connection),
+                output_format=options.format,
+                output=sys.stdout,
             )
             return 0
         measurements = await fetch_measurements(
@@ -63,7 +65,7 @@ async def _run(options: argparse.Namespace) -> int:
     comparison = compare(
         measurements, control=options.control, alpha=options.alpha, weights=options.weights
     )
-    render(comparison, format=options.format, output=sys.stdout)
+    render(comparison, output_format=options.format, output=sys.stdout)
     return 0
 
 

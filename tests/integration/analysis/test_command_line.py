@@ -1,0 +1,217 @@
+"""`python -m analysis`, as a person runs it."""
+
+import asyncio
+import csv
+import dataclasses
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.core.comparison import METRICS
+from deploy.local.servers import PostgresServer
+from tests.conftest import free_port
+from tests.integration.analysis.log import START, connect, insert, make_session
+
+
+@dataclasses.dataclass
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in a thread: it brings its own event loop."""
+
+    async def run(*arguments: str, dsn: str) -> Result:
+        try:
+            code = await asyncio.to_thread(main, [*arguments, "--dsn", dsn])
+        except SystemExit as error:
+            code = int(error.code or 0)
+        output = capsys.readouterr()
+        return Result(code, output.out, output.err)
+
+    return run
+
+
+async def test_a_process_of_its_own_does_the_same(run: Run, known_log: PostgresServer) -> None:
+    process = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "analysis", "results", "MUSIC"],
+        env={**os.environ, "SEGUE_POSTGRES_DSN": known_log.dsn, "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result = await run("MUSIC", dsn=known_log.dsn)
+    assert (process.stdout, process.stderr) == (result.stdout, result.stderr)
+
+
+async def test_an_experiment_is_shown_within_100_columns(
+    run: Run, known_log: PostgresServer
+) -> None:
+    result = await run("MUSIC", dsn=known_log.dsn)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert max(len(line) for line in lines) <= 100
+    assert lines[0] == "MUSIC  2026-03-10 12:00 to 2026-03-10 13:00 UTC, intervals at 95%"
+    for metric in METRICS:
+        assert any(f" {metric.name} " in line for line in lines)
+    time = next(line for line in lines if re.search(r"T1 +time ", line)).split()
+    assert time[:3] == ["T1", "time", "+0.00"]
+    assert time[-3:] == ["2.000", "2.000", "no"]
+    assert "Left out, seen under two treatments: 1 users with 5 events." in result.stdout
+    assert "Sessions not closed yet: 1" in result.stdout
+    assert "Sample ratio: as due (p = 1.000; users: C 2 of 2, T1 2 of 2 due)." in result.stdout
+
+
+async def test_json_has_botifys_columns_and_more(run: Run, known_log: PostgresServer) -> None:
+    result = await run("MUSIC", "--format", "json", "--alpha", "0.5", dsn=known_log.dsn)
+    document = json.loads(result.stdout)
+    assert document["alpha"] == 0.5
+    assert [arm["treatment"] for arm in document["arms"]] == ["C", "T1"]
+    row = document["effects"][2]
+    assert row["metric"] == "mean_request_latency"
+    assert (row["control_mean"], row["treatment_mean"]) == pytest.approx((3.0, 5.0))
+    assert row["effect_pct"] == pytest.approx(100 * 2 / 3)
+    assert set(row) >= {"treatment", "lower_pct", "upper_pct", "significant"}
+
+
+async def test_csv_has_a_row_per_treatment_and_metric(run: Run, known_log: PostgresServer) -> None:
+    result = await run("MUSIC", "--format", "csv", dsn=known_log.dsn)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["metric"] for row in rows] == [metric.name for metric in METRICS]
+    assert float(rows[0]["control_mean"]) == 2.0
+
+
+async def test_markdown_is_a_table(run: Run, known_log: PostgresServer) -> None:
+    result = await run("MUSIC", "--format", "markdown", dsn=known_log.dsn)
+    assert "| T1 | time | +0.00 |" in result.stdout
+    assert result.stdout.startswith("## MUSIC\n")
+
+
+async def test_another_arm_can_be_the_control(run: Run, known_log: PostgresServer) -> None:
+    result = await run("MUSIC", "--control", "T1", "--format", "json", dsn=known_log.dsn)
+    row = json.loads(result.stdout)["effects"][2]
+    assert (row["treatment"], row["effect_pct"]) == ("C", pytest.approx(-40))
+
+
+async def test_bounds_select_events(run: Run, known_log: PostgresServer) -> None:
+    result = await run(
+        "MUSIC", "--since", "2026-03-10T12:30", "--format", "json", dsn=known_log.dsn
+    )
+    assert [arm["n_events"] for arm in json.loads(result.stdout)["arms"]] == [1, 3]
+
+
+async def test_weights_are_those_of_the_sample_ratio(run: Run, known_log: PostgresServer) -> None:
+    result = await run("MUSIC", "--weights", "C=3,T1=1", "--format", "json", dsn=known_log.dsn)
+    assert json.loads(result.stdout)["sample_ratio"]["expected"] == {"C": 3.0, "T1": 1.0}
+
+
+async def test_without_a_name_the_experiments_are_listed(
+    run: Run, known_log: PostgresServer
+) -> None:
+    result = await run(dsn=known_log.dsn)
+    cells = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert cells[0] == ["experiment", "treatment", "users"]
+    assert cells[2:] == [["AA", "C", "5"], ["T1", "1"], ["MUSIC", "C", "2"], ["T1", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["NONE"], 2, "no experiment is called NONE; there are: AA, MUSIC"),
+        (["MUSIC", "--control", "T9"], 2, "MUSIC has no users in T9; it has: C, T1"),
+        (["MUSIC", "--weights", "C=1"], 2, "no weight for T1"),
+        (["MUSIC", "--since", "2030-01-01"], 1, "MUSIC: no events between these times"),
+    ],
+)
+async def test_what_cannot_be_shown_is_one_line(
+    run: Run, known_log: PostgresServer, arguments: list[str], code: int, message: str
+) -> None:
+    result = await run(*arguments, dsn=known_log.dsn)
+    assert result.returncode == code
+    assert result.stderr == f"analysis: {message}\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--alpha", "1"], ["--since", "yesterday"], ["--weights", "C"], ["--format", "xml"]],
+)
+async def test_impossible_options_are_refused(
+    run: Run, database: PostgresServer, arguments: list[str]
+) -> None:
+    result = await run("MUSIC", *arguments, dsn=database.dsn)
+    assert result.returncode == 2
+    assert arguments[0] in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_a_database_without_events_has_no_data_yet(
+    run: Run, database: PostgresServer
+) -> None:
+    listing = await run(dsn=database.dsn)
+    assert (listing.returncode, listing.stdout) == (
+        0,
+        "No data yet: no event names an experiment.\n",
+    )
+    one = await run("MUSIC", dsn=database.dsn)
+    assert one.returncode == 2
+    assert "no data yet" in one.stderr
+
+
+async def test_an_experiment_with_one_arm_has_nothing_to_compare(
+    run: Run, database: PostgresServer
+) -> None:
+    async with connect(database.dsn) as connection:
+        await insert(connection, make_session(1, [1.0, 0.5], experiments={"MUSIC": "C"}))
+    result = await run("MUSIC", dsn=database.dsn)
+    assert result.returncode == 0
+    assert "Only C has users: nothing to compare it with." in result.stdout
+
+
+async def test_an_experiment_of_conflicts_has_nothing_to_compare(
+    run: Run, database: PostgresServer
+) -> None:
+    async with connect(database.dsn) as connection:
+        for minute, treatment in enumerate("CT"):
+            at = START.replace(minute=minute)
+            rows = make_session(1, [1.0], experiments={"MUSIC": treatment}, at=at)
+            await insert(connection, rows)
+    result = await run("MUSIC", dsn=database.dsn)
+    assert result.returncode == 1
+    assert "every user was seen under two treatments" in result.stderr
+
+
+async def test_a_database_that_is_away_is_one_line(run: Run) -> None:
+    result = await run("MUSIC", dsn=f"postgresql://postgres@127.0.0.1:{free_port()}/segue")
+    assert result.returncode == 1
+    assert result.stderr.startswith("analysis: no Postgres: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("dsn", ["nonsense", "http://127.0.0.1/segue"])
+async def test_a_dsn_that_is_none_is_one_line(run: Run, dsn: str) -> None:
+    result = await run("MUSIC", dsn=dsn)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+
+
+async def test_a_database_that_was_not_migrated_is_one_line(
+    run: Run, postgres: PostgresServer
+) -> None:
+    result = await run("MUSIC", dsn=postgres.dsn.replace("/segue", "/postgres"))
+    assert result.returncode == 1
+    assert "start the logger, which migrates it" in result.stderr
