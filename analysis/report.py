@@ -98,7 +98,9 @@ def render_experiments(
     if output_format == "json":
         print(json.dumps(experiments, indent=2), file=output)
     elif output_format == "csv":
-        csv.writer(output).writerows([("experiment", "treatment", "n_users"), *rows])
+        csv.writer(output, lineterminator="\n").writerows(
+            [("experiment", "treatment", "n_users"), *rows]
+        )
     elif not rows:
         print("No data yet: no event names an experiment.", file=output)
     else:
@@ -145,7 +147,7 @@ def _json(comparison: Comparison, output: TextIO) -> None:
 
 def _csv(comparison: Comparison, output: TextIO) -> None:
     names = [field.name for field in dataclasses.fields(Effect)]
-    writer = csv.DictWriter(output, names)
+    writer = csv.DictWriter(output, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(dataclasses.asdict(effect) for effect in comparison.effects)
 
@@ -232,4 +234,5 @@ def _table(
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = [":---" if column in TEXT_COLUMNS else "---:" for column in columns]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
+    lines = ([cell.replace("|", "\\|") for cell in row] for row in (columns, rule, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -53,7 +53,7 @@ def make_session(
 
 
 def make_known_log() -> list[Row]:
-    """Make an experiment MUSIC with two users in each arm, and one seen in both.
+    """Make an experiment RECOMMENDERS with two users in each arm, and one seen in both.
 
     By hand, per user:
         1 (C): sessions of 1.0 + 0.5 and 1.0: time 2.5, sessions 2, tracks 3, one request of 4 ms.
@@ -63,7 +63,7 @@ def make_known_log() -> list[Row]:
         5: C in one session of 2 tracks, T1 in another of 3.
         6: in AA alone.
     """
-    c, t1 = {"MUSIC": "C", "AA": "C"}, {"MUSIC": "T1", "AA": "C"}
+    c, t1 = {"RECOMMENDERS": "C", "AA": "C"}, {"RECOMMENDERS": "T1", "AA": "C"}
     later = START + timedelta(hours=1)
     return [
         *make_session(1, [1.0, 0.5], experiments=c, latencies=[0.004, 0.0]),

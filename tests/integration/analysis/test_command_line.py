@@ -48,24 +48,24 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 async def test_a_process_of_its_own_does_the_same(run: Run, known_log: PostgresServer) -> None:
     process = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "analysis", "results", "MUSIC"],
+        [sys.executable, "-m", "analysis", "results", "RECOMMENDERS"],
         env={**os.environ, "SEGUE_POSTGRES_DSN": known_log.dsn, "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         check=True,
     )
-    result = await run("MUSIC", dsn=known_log.dsn)
+    result = await run("RECOMMENDERS", dsn=known_log.dsn)
     assert (process.stdout, process.stderr) == (result.stdout, result.stderr)
 
 
 async def test_an_experiment_is_shown_within_100_columns(
     run: Run, known_log: PostgresServer
 ) -> None:
-    result = await run("MUSIC", dsn=known_log.dsn)
+    result = await run("RECOMMENDERS", dsn=known_log.dsn)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert max(len(line) for line in lines) <= 100
-    assert lines[0] == "MUSIC  2026-03-10 12:00 to 2026-03-10 13:00 UTC, intervals at 95%"
+    assert lines[0] == "RECOMMENDERS  2026-03-10 12:00 to 2026-03-10 13:00 UTC, intervals at 95%"
     for metric in METRICS:
         assert any(f" {metric.name} " in line for line in lines)
     time = next(line for line in lines if re.search(r"T1 +time ", line)).split()
@@ -77,7 +77,7 @@ async def test_an_experiment_is_shown_within_100_columns(
 
 
 async def test_json_has_botifys_columns_and_more(run: Run, known_log: PostgresServer) -> None:
-    result = await run("MUSIC", "--format", "json", "--alpha", "0.5", dsn=known_log.dsn)
+    result = await run("RECOMMENDERS", "--format", "json", "--alpha", "0.5", dsn=known_log.dsn)
     document = json.loads(result.stdout)
     assert document["alpha"] == 0.5
     assert [arm["treatment"] for arm in document["arms"]] == ["C", "T1"]
@@ -89,33 +89,35 @@ async def test_json_has_botifys_columns_and_more(run: Run, known_log: PostgresSe
 
 
 async def test_csv_has_a_row_per_treatment_and_metric(run: Run, known_log: PostgresServer) -> None:
-    result = await run("MUSIC", "--format", "csv", dsn=known_log.dsn)
+    result = await run("RECOMMENDERS", "--format", "csv", dsn=known_log.dsn)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["metric"] for row in rows] == [metric.name for metric in METRICS]
     assert float(rows[0]["control_mean"]) == 2.0
 
 
 async def test_markdown_is_a_table(run: Run, known_log: PostgresServer) -> None:
-    result = await run("MUSIC", "--format", "markdown", dsn=known_log.dsn)
+    result = await run("RECOMMENDERS", "--format", "markdown", dsn=known_log.dsn)
     assert "| T1 | time | +0.00 |" in result.stdout
-    assert result.stdout.startswith("## MUSIC\n")
+    assert result.stdout.startswith("## RECOMMENDERS\n")
 
 
 async def test_another_arm_can_be_the_control(run: Run, known_log: PostgresServer) -> None:
-    result = await run("MUSIC", "--control", "T1", "--format", "json", dsn=known_log.dsn)
+    result = await run("RECOMMENDERS", "--control", "T1", "--format", "json", dsn=known_log.dsn)
     row = json.loads(result.stdout)["effects"][2]
     assert (row["treatment"], row["effect_pct"]) == ("C", pytest.approx(-40))
 
 
 async def test_bounds_select_events(run: Run, known_log: PostgresServer) -> None:
     result = await run(
-        "MUSIC", "--since", "2026-03-10T12:30", "--format", "json", dsn=known_log.dsn
+        "RECOMMENDERS", "--since", "2026-03-10T12:30", "--format", "json", dsn=known_log.dsn
     )
     assert [arm["n_events"] for arm in json.loads(result.stdout)["arms"]] == [1, 3]
 
 
 async def test_weights_are_those_of_the_sample_ratio(run: Run, known_log: PostgresServer) -> None:
-    result = await run("MUSIC", "--weights", "C=3,T1=1", "--format", "json", dsn=known_log.dsn)
+    result = await run(
+        "RECOMMENDERS", "--weights", "C=3,T1=1", "--format", "json", dsn=known_log.dsn
+    )
     assert json.loads(result.stdout)["sample_ratio"]["expected"] == {"C": 3.0, "T1": 1.0}
 
 
@@ -125,16 +127,20 @@ async def test_without_a_name_the_experiments_are_listed(
     result = await run(dsn=known_log.dsn)
     cells = [line.split() for line in result.stdout.splitlines() if line.strip()]
     assert cells[0] == ["experiment", "treatment", "users"]
-    assert cells[2:] == [["AA", "C", "5"], ["T1", "1"], ["MUSIC", "C", "2"], ["T1", "2"]]
+    assert cells[2:] == [["AA", "C", "5"], ["T1", "1"], ["RECOMMENDERS", "C", "2"], ["T1", "2"]]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["NONE"], 2, "no experiment is called NONE; there are: AA, MUSIC"),
-        (["MUSIC", "--control", "T9"], 2, "MUSIC has no users in T9; it has: C, T1"),
-        (["MUSIC", "--weights", "C=1"], 2, "no weight for T1"),
-        (["MUSIC", "--since", "2030-01-01"], 1, "MUSIC: no events between these times"),
+        (["NONE"], 2, "no experiment is called NONE; there are: AA, RECOMMENDERS"),
+        (["RECOMMENDERS", "--control", "T9"], 2, "RECOMMENDERS has no users in T9; it has: C, T1"),
+        (["RECOMMENDERS", "--weights", "C=1"], 2, "no weight for T1"),
+        (
+            ["RECOMMENDERS", "--since", "2030-01-01"],
+            1,
+            "RECOMMENDERS: no events between these times",
+        ),
     ],
 )
 async def test_what_cannot_be_shown_is_one_line(
@@ -153,7 +159,7 @@ async def test_what_cannot_be_shown_is_one_line(
 async def test_impossible_options_are_refused(
     run: Run, database: PostgresServer, arguments: list[str]
 ) -> None:
-    result = await run("MUSIC", *arguments, dsn=database.dsn)
+    result = await run("RECOMMENDERS", *arguments, dsn=database.dsn)
     assert result.returncode == 2
     assert arguments[0] in result.stderr
     assert "Traceback" not in result.stderr
@@ -167,7 +173,7 @@ async def test_a_database_without_events_has_no_data_yet(
         0,
         "No data yet: no event names an experiment.\n",
     )
-    one = await run("MUSIC", dsn=database.dsn)
+    one = await run("RECOMMENDERS", dsn=database.dsn)
     assert one.returncode == 2
     assert "no data yet" in one.stderr
 
@@ -176,8 +182,8 @@ async def test_an_experiment_with_one_arm_has_nothing_to_compare(
     run: Run, database: PostgresServer
 ) -> None:
     async with connect(database.dsn) as connection:
-        await insert(connection, make_session(1, [1.0, 0.5], experiments={"MUSIC": "C"}))
-    result = await run("MUSIC", dsn=database.dsn)
+        await insert(connection, make_session(1, [1.0, 0.5], experiments={"RECOMMENDERS": "C"}))
+    result = await run("RECOMMENDERS", dsn=database.dsn)
     assert result.returncode == 0
     assert "Only C has users: nothing to compare it with." in result.stdout
 
@@ -188,15 +194,15 @@ async def test_an_experiment_of_conflicts_has_nothing_to_compare(
     async with connect(database.dsn) as connection:
         for minute, treatment in enumerate("CT"):
             at = START.replace(minute=minute)
-            rows = make_session(1, [1.0], experiments={"MUSIC": treatment}, at=at)
+            rows = make_session(1, [1.0], experiments={"RECOMMENDERS": treatment}, at=at)
             await insert(connection, rows)
-    result = await run("MUSIC", dsn=database.dsn)
+    result = await run("RECOMMENDERS", dsn=database.dsn)
     assert result.returncode == 1
     assert "every user was seen under two treatments" in result.stderr
 
 
 async def test_a_database_that_is_away_is_one_line(run: Run) -> None:
-    result = await run("MUSIC", dsn=f"postgresql://postgres@127.0.0.1:{free_port()}/segue")
+    result = await run("RECOMMENDERS", dsn=f"postgresql://postgres@127.0.0.1:{free_port()}/segue")
     assert result.returncode == 1
     assert result.stderr.startswith("analysis: no Postgres: ")
     assert result.stderr.count("\n") == 1
@@ -204,7 +210,7 @@ async def test_a_database_that_is_away_is_one_line(run: Run) -> None:
 
 @pytest.mark.parametrize("dsn", ["nonsense", "http://127.0.0.1/segue"])
 async def test_a_dsn_that_is_none_is_one_line(run: Run, dsn: str) -> None:
-    result = await run("MUSIC", dsn=dsn)
+    result = await run("RECOMMENDERS", dsn=dsn)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
 
@@ -212,6 +218,6 @@ async def test_a_dsn_that_is_none_is_one_line(run: Run, dsn: str) -> None:
 async def test_a_database_that_was_not_migrated_is_one_line(
     run: Run, postgres: PostgresServer
 ) -> None:
-    result = await run("MUSIC", dsn=postgres.dsn.replace("/segue", "/postgres"))
+    result = await run("RECOMMENDERS", dsn=postgres.dsn.replace("/segue", "/postgres"))
     assert result.returncode == 1
     assert "start the logger, which migrates it" in result.stderr

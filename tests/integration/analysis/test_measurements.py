@@ -13,7 +13,7 @@ from analysis.core.comparison import METRICS, Measurements
 from deploy.local.servers import PostgresServer
 from tests.integration.analysis.log import START, Row, connect, insert, make_session
 
-EXPERIMENT = "MUSIC"
+EXPERIMENT = "RECOMMENDERS"
 sessions = st.lists(
     st.fixed_dictionaries(
         {

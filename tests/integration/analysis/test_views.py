@@ -15,7 +15,8 @@ async def fetch_metrics(
     connection: asyncpg.Connection, treatment: str
 ) -> dict[str, tuple[int, float, float | None]]:
     rows = await connection.fetch(
-        "SELECT * FROM experiment_metrics WHERE experiment = 'MUSIC' AND treatment = $1", treatment
+        "SELECT * FROM experiment_metrics WHERE experiment = 'RECOMMENDERS' AND treatment = $1",
+        treatment,
     )
     return {row["metric"]: (row["n_users"], row["mean"], row["variance"]) for row in rows}
 
@@ -43,7 +44,7 @@ async def test_metrics_by_hand(connection: asyncpg.Connection) -> None:
 
 async def test_experiment_users_by_hand(connection: asyncpg.Connection) -> None:
     rows = await connection.fetch(
-        "SELECT * FROM experiment_users WHERE experiment = 'MUSIC' ORDER BY user_id"
+        "SELECT * FROM experiment_users WHERE experiment = 'RECOMMENDERS' ORDER BY user_id"
     )
     assert [
         (row["user_id"], row["treatment"], row["n_sessions"], row["n_finished"], row["n_tracks"])
@@ -64,7 +65,7 @@ async def test_a_user_seen_under_two_treatments_is_a_conflict(
     connection: asyncpg.Connection,
 ) -> None:
     rows = await connection.fetch("SELECT * FROM experiment_conflicts")
-    assert [tuple(row) for row in rows] == [("MUSIC", 1, 5)]
+    assert [tuple(row) for row in rows] == [("RECOMMENDERS", 1, 5)]
 
 
 async def test_only_events_that_name_the_experiment_count(connection: asyncpg.Connection) -> None:
@@ -75,7 +76,7 @@ async def test_only_events_that_name_the_experiment_count(connection: asyncpg.Co
 
 
 async def test_a_user_without_requests_has_no_latency(connection: asyncpg.Connection) -> None:
-    rows = make_session(7, [1.0], experiments={"MUSIC": "C"})  # a farewell and nothing else
+    rows = make_session(7, [1.0], experiments={"RECOMMENDERS": "C"})  # a farewell and nothing else
     await insert(connection, rows)
     metrics = await fetch_metrics(connection, "C")
     assert metrics["mean_request_latency"][0] == 2
@@ -117,7 +118,7 @@ async def test_a_playback_carries_what_served_it(connection: asyncpg.Connection)
         (True, "random", "v1", 0.25),
         (True, "random", "v2", 0.125),
     ]
-    assert json.loads(rows[0]["experiments"]) == {"MUSIC": "C", "AA": "C"}
+    assert json.loads(rows[0]["experiments"]) == {"RECOMMENDERS": "C", "AA": "C"}
 
 
 @pytest.mark.parametrize("change", [{"track_id": 999}, {"position": 5}])
@@ -136,9 +137,11 @@ async def test_playbacks_has_one_row_per_event(connection: asyncpg.Connection) -
 
 
 async def test_filters_reach_the_scan_of_events(connection: asyncpg.Connection) -> None:
-    plan = await explain(connection, "SELECT * FROM experiment_metrics WHERE experiment = 'MUSIC'")
+    plan = await explain(
+        connection, "SELECT * FROM experiment_metrics WHERE experiment = 'RECOMMENDERS'"
+    )
     assert "Function Scan on jsonb_each_text" in plan
-    assert "Filter: (key = 'MUSIC'::text)" in plan
+    assert "Filter: (key = 'RECOMMENDERS'::text)" in plan
     assert "Function Scan on experiment" not in plan  # our functions are inlined
 
     for view in ("sessions", "playbacks", "experiment_sessions"):
@@ -153,7 +156,7 @@ async def test_bounds_prune_partitions(connection: asyncpg.Connection) -> None:
     plan = await explain(
         connection,
         "SELECT * FROM experiment_metrics_between('2026-05-01Z', '2026-05-31Z') "
-        "WHERE experiment = 'MUSIC'",
+        "WHERE experiment = 'RECOMMENDERS'",
     )
     assert "events_2026_05" in plan
     assert "events_2026_03" not in plan
