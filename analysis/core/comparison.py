@@ -1,7 +1,7 @@
 """The results of one experiment: its arms, its effects, and what to know before believing them."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from analysis.core.effects import Effect, MetricAggregate, estimate_effect
@@ -129,27 +129,33 @@ def compare(
             f"{measurements.experiment} has no users in {control}; it has: {known}"
         )
     names = sort_treatments(by_name, control=control)
-    effects = tuple(
-        estimate_effect(
-            measurements.metrics.get((control, metric.name), MetricAggregate(0)),
-            measurements.metrics.get((treatment, metric.name), MetricAggregate(0)),
-            treatment=treatment,
-            metric=metric.name,
-            alpha=alpha,
-        )
-        for treatment in names[1:]
-        for metric in METRICS
-    )
     return Comparison(
         experiment=measurements.experiment,
         control=control,
         alpha=alpha,
         arms=tuple(by_name[name] for name in names),
-        effects=effects,
+        effects=tuple(_estimate_effects(measurements, names, alpha=alpha)),
         sample_ratio=check_sample_ratio({n: by_name[n].n_users for n in names}, weights),
         n_conflict_users=measurements.n_conflict_users,
         n_conflict_events=measurements.n_conflict_events,
     )
+
+
+def _estimate_effects(
+    measurements: Measurements, names: Sequence[str], *, alpha: float
+) -> Iterator[Effect]:
+    """Compare every arm with the first."""
+    nobody = MetricAggregate(0)
+    control, *treatments = names
+    for treatment in treatments:
+        for metric in METRICS:
+            yield estimate_effect(
+                measurements.metrics.get((control, metric.name), nobody),
+                measurements.metrics.get((treatment, metric.name), nobody),
+                treatment=treatment,
+                metric=metric.name,
+                alpha=alpha,
+            )
 
 
 def sort_treatments(names: Iterable[str], *, control: str = CONTROL) -> list[str]:
