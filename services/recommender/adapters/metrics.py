@@ -1,0 +1,127 @@
+"""The recommender's metrics."""
+
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.recommender.core.decisions import Clock
+from shared.events import Event
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Metrics:
+    """Counters of one application, in a registry of its own."""
+
+    def __init__(self, serving: str, clock: Clock) -> None:
+        """Register them; `serving` names the experiment whose treatment recommends."""
+        self.registry = registry = CollectorRegistry()
+        self._serving = serving
+        self._clock = clock
+        arm = ("experiment", "treatment")
+        self.request_duration = Histogram(
+            "segue_request_duration_seconds",
+            "Time to answer, by route and status.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._listened = Counter(
+            "segue_listened_time",
+            "Sum of listened fractions; over segue_sessions_total: mean time per session.",
+            arm,
+            registry=registry,
+        )
+        self._playbacks = Counter(
+            "segue_playbacks",
+            "Playbacks; over segue_sessions_total: mean tracks per session.",
+            arm,
+            registry=registry,
+        )
+        self._sessions = Counter(
+            "segue_sessions", "Sessions that the listener closed.", arm, registry=registry
+        )
+        self._exposures = Counter(
+            "segue_exposures",
+            "Recommendations served, by the serving experiment's treatment.",
+            (*arm, "recommender"),
+            registry=registry,
+        )
+        self._fallbacks = Counter(
+            "segue_fallbacks", "Recommenders that could not answer.", ("reason",), registry=registry
+        )
+        self._model_info = Gauge(
+            "segue_model_info",
+            "The model version that serves.",
+            ("model_version",),
+            registry=registry,
+        )
+        self._model_age = Gauge(
+            "segue_model_age_seconds", "Since the serving version was made.", registry=registry
+        )
+        self._refused = Counter(
+            "segue_models_refused", "Model versions refused.", ("reason",), registry=registry
+        )
+        self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
+
+    def count(self, event: Event) -> None:
+        """Count a committed event for every running experiment."""
+        for name, treatment in event.experiments.items():
+            arm = self._arms.get((name, treatment))
+            if arm is None:
+                metrics = (self._listened, self._playbacks, self._sessions)
+                listened, playbacks, sessions = (m.labels(name, treatment) for m in metrics)
+                arm = self._arms[name, treatment] = listened, playbacks, sessions
+            arm[0].inc(event.time)
+            arm[1].inc()
+            if event.message == "last":
+                arm[2].inc()
+        if event.recommender is not None:
+            treatment = event.experiments.get(self._serving, "default")
+            self._exposures.labels(self._serving, treatment, event.recommender).inc()
+        for reason in event.fallback.split(",") if event.fallback else ():
+            self._fallbacks.labels(reason).inc()
+
+    def show_model(self, version: str, created_at: datetime) -> None:
+        """Show which version serves from now on."""
+        self._model_info.clear()
+        self._model_info.labels(version).set(1)
+        self._model_age.set_function(
+            lambda: (self._clock.now().astimezone(UTC) - created_at).total_seconds()
+        )
+
+    def count_refused(self, reason: str) -> None:
+        """Count a model version that must not serve."""
+        self._refused.labels(reason).inc()
+
+
+class RequestMetrics:
+    """ASGI middleware that times every request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
+        """Wrap the application."""
+        self._app = app
+        self._duration = metrics.request_duration
+        self._seconds = clock.seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Time one request, by the route's template: ids must not become labels."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._seconds()
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            elapsed = self._seconds() - started
+            self._duration.labels(scope["method"], route, status).observe(elapsed)

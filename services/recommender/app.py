@@ -1,0 +1,125 @@
+"""Composition of the recommender."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI, Request, Response
+
+from services.recommender.adapters.metrics import Metrics, RequestMetrics
+from services.recommender.adapters.model_holder import ModelHolder, ModelSource
+from services.recommender.adapters.session_store import (
+    RedisSessionStore,
+    SessionStore,
+    StoreUnavailableError,
+    connect,
+)
+from services.recommender.api import State, router
+from services.recommender.core.catalog_index import make_catalog_index
+from services.recommender.core.decisions import (
+    Clock,
+    Decider,
+    ReusedKeyError,
+    UnknownTrackError,
+)
+from services.recommender.core.policies import CatalogExhaustedError, pinned_versions
+from services.recommender.settings import Settings
+from shared.catalog import load_catalog
+from shared.experiments import load_experiments
+from shared.http import ProblemError, install_operations, install_problem_handlers
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What a test may replace; None is made from the settings."""
+
+    store: SessionStore | None = None
+    models: ModelSource | None = None
+    clock: Clock = field(default_factory=Clock)
+
+
+def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
+    """Create the service; connections open with its lifespan.
+
+    Raises:
+        InvalidCatalogError: If the catalogue cannot be used.
+        InvalidExperimentsError: If the experiments cannot be served.
+    """
+    adapters = adapters or Adapters()
+    catalog = load_catalog(settings.catalog)
+    index = make_catalog_index(catalog)
+    experiments = load_experiments(settings.experiments)
+    decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
+    metrics = Metrics(experiments.serving, adapters.clock)
+    store = adapters.store or RedisSessionStore(
+        connect(
+            settings.redis_url,
+            max_connections=settings.redis_connections,
+            deadline_s=settings.deadline_s,
+        ),
+        timeout_s=settings.session_timeout_s,
+        deadline_s=settings.deadline_s,
+    )
+    models = adapters.models or ModelHolder(
+        settings.redis_url,
+        catalog,
+        index,
+        pinned=pinned_versions(experiments),
+        poll_s=settings.poll_s,
+        metrics=metrics,
+        clock=adapters.clock,
+    )
+    state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
+    return _assemble(state, adapters.clock)
+
+
+def _assemble(state: State, clock: Clock) -> FastAPI:
+    store, models, metrics = state["store"], state["models"], state["metrics"]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        await models.refresh()
+        watching = asyncio.create_task(models.watch())
+        try:
+            yield state
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            await store.close()
+
+    async def ready() -> Mapping[str, str]:
+        try:
+            await store.ping()
+        except StoreUnavailableError:
+            return {"sessions": "unavailable", "models": models.problem() or "ok"}
+        return {"sessions": "ok", "models": models.problem() or "ok"}
+
+    app = FastAPI(title="Segue recommender", lifespan=lifespan)
+    app.include_router(router)
+    install_problem_handlers(app)
+    _install_domain_errors(app)
+    install_operations(app, ready=ready, registry=metrics.registry)
+    app.add_middleware(RequestMetrics, metrics=metrics, clock=clock)
+    return app
+
+
+def _to_problem(error: Exception) -> ProblemError:
+    match error:
+        case UnknownTrackError():
+            return ProblemError(422, "Unknown track", str(error), field="track")
+        case ReusedKeyError():
+            return ProblemError(422, "Key reused", str(error), field="Idempotency-Key")
+        case CatalogExhaustedError():
+            return ProblemError(409, "Catalogue exhausted", f"{error}; close it with /last")
+        case _:
+            return ProblemError(503, "Session store unavailable", str(error))
+
+
+def _install_domain_errors(app: FastAPI) -> None:
+    async def on_domain_error(_: Request, error: Exception) -> Response:
+        return _to_problem(error).to_response()
+
+    for kind in (UnknownTrackError, ReusedKeyError, CatalogExhaustedError, StoreUnavailableError):
+        app.add_exception_handler(kind, on_domain_error)

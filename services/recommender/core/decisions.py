@@ -1,0 +1,196 @@
+"""The decision: a report and a session give an answer, an event and the session after it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter
+from uuid import UUID
+
+import msgspec
+
+from services.recommender.core.catalog_index import CatalogIndex
+from services.recommender.core.draws import Draw
+from services.recommender.core.models import Models
+from services.recommender.core.policies import Policy, Recommendation, make_policies
+from services.recommender.core.recommenders import Context
+from services.recommender.core.sessions import Receipt, Report, Session, UserState
+from shared.events import Event, make_event_id, truncate_to_milliseconds
+from shared.experiments import ExperimentSet
+
+_encode = msgspec.json.Encoder().encode
+
+
+class UnknownTrackError(ValueError):
+    """A report of a track that the catalogue does not have."""
+
+
+class ReusedKeyError(ValueError):
+    """An idempotency key that came before with another report."""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """Time as an argument: `now` names moments, `seconds` measures between them."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    seconds: Callable[[], float] = perf_counter
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of an answer; botify's clients read the first two fields.
+
+    Attributes:
+        user: Listener id.
+        track: Recommended track; absent after `last`.
+        session: Session id.
+        recommender: Policy that chose the track.
+        propensity: P(track | context) under that policy.
+        model_version: Model version that it read, if any.
+        fallback: Why the treatment's own recommender did not answer.
+        experiments: Treatment per running experiment.
+    """
+
+    user: int
+    track: int | None = None
+    session: UUID
+    recommender: str | None = None
+    propensity: float | None = None
+    model_version: str | None = None
+    fallback: str | None = None
+    experiments: dict[str, str] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What follows from a report.
+
+    Attributes:
+        answer: Body to send.
+        state: State to store; None stores nothing and deletes what was there.
+        event: Event to store with it; None at a retry, which changes nothing.
+    """
+
+    answer: bytes
+    state: UserState | None
+    event: Event | None
+
+
+class Decider:
+    """Everything that decisions depend on and that does not change while the service runs."""
+
+    def __init__(
+        self, catalog: CatalogIndex, experiments: ExperimentSet, *, seed: int, clock: Clock
+    ) -> None:
+        """Make the policies.
+
+        Raises:
+            InvalidExperimentsError: If a treatment that serves cannot be served.
+        """
+        self._catalog = catalog
+        self._experiments = experiments
+        self._policies = make_policies(experiments)
+        self._seed = seed
+        self._clock = clock
+
+    def decide(self, report: Report, state: UserState | None, models: Models) -> Outcome:
+        """Answer a report.
+
+        Args:
+            report: The request.
+            state: What is stored of its listener.
+            models: The model versions being served; the answer uses no other.
+
+        Raises:
+            UnknownTrackError: If the catalogue lacks the track.
+            ReusedKeyError: If the report's key came before with another report.
+            CatalogExhaustedError: If the session has heard everything.
+        """
+        if report.track not in self._catalog.row_of:
+            raise UnknownTrackError(f"track {report.track} is not in the catalogue")
+        state = state or UserState()
+        if report.key is not None and state.receipt and state.receipt.report.key == report.key:
+            return _repeat(report, state, state.receipt)
+        started = self._clock.seconds()
+        now = truncate_to_milliseconds(self._clock.now())
+        session = state.session or Session(make_event_id(now), report.track, 0, ())
+        treatment, assigned = self._experiments.assign(report.user)
+        if report.message == "last":
+            answer = Answer(user=report.user, session=session.session)
+            after = None
+        else:
+            chosen = self._choose(self._policies[treatment.name], report, session, models)
+            answer = self._recommendation(report, session, chosen, assigned)
+            after = session.play(report.track, self._catalog.track_ids[chosen.choice.row])
+        body = _encode(answer)
+        latency = max(0.0, self._clock.seconds() - started)
+        event = _event(report, session, answer, now=now, latency=latency, experiments=assigned)
+        return Outcome(body, _state(report, after, body), event)
+
+    def _choose(
+        self, policy: Policy, report: Report, session: Session, models: Models
+    ) -> Recommendation:
+        row_of = self._catalog.row_of
+        track = row_of[report.track]
+        heard = {row for id_ in session.heard if (row := row_of.get(id_)) is not None}
+        heard.add(track)
+        context = Context(
+            user=report.user,
+            track=track,
+            first=row_of.get(session.first, track),
+            heard=heard,
+            draw=Draw(self._seed, report.user, session.first, session.position),
+            catalog=self._catalog,
+            model=policy.find_model(models),
+            no_model=models.why_not(policy.model_version),
+        )
+        return policy.recommend(context)
+
+    def _recommendation(
+        self, report: Report, session: Session, chosen: Recommendation, experiments: dict[str, str]
+    ) -> Answer:
+        return Answer(
+            user=report.user,
+            track=self._catalog.track_ids[chosen.choice.row],
+            session=session.session,
+            recommender=chosen.recommender,
+            propensity=chosen.choice.propensity,
+            model_version=chosen.model_version,
+            fallback=chosen.fallback,
+            experiments=experiments,
+        )
+
+
+def _repeat(report: Report, state: UserState, receipt: Receipt) -> Outcome:
+    if receipt.report != report:
+        raise ReusedKeyError("this Idempotency-Key came before with another request")
+    return Outcome(receipt.answer, state, None)
+
+
+def _state(report: Report, session: Session | None, answer: bytes) -> UserState | None:
+    receipt = None if report.key is None else Receipt(report, answer)
+    return UserState(session, receipt) if session or receipt else None
+
+
+def _event(
+    report: Report,
+    session: Session,
+    answer: Answer,
+    *,
+    now: datetime,
+    latency: float,
+    experiments: dict[str, str],
+) -> Event:
+    return Event(
+        event_id=make_event_id(now),
+        message=report.message,
+        timestamp=now,
+        user=report.user,
+        session=session.session,
+        position=session.position,
+        track=report.track,
+        time=report.time,
+        latency=latency,
+        recommendation=answer.track,
+        recommender=answer.recommender,
+        model_version=answer.model_version,
+        propensity=answer.propensity,
+        fallback=answer.fallback,
+        experiments=experiments,
+    )

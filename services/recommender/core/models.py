@@ -1,0 +1,102 @@
+"""A model version in the form that recommenders read, and the set of those being served."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.core.catalog_index import CatalogIndex
+from shared.catalog import IntArray
+
+LATEST = "latest"
+NO_MODEL = "no_model"
+
+
+class UnusableModelError(ValueError):
+    """A model version that must not serve: `reason` is a label, the message says why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """What recommenders read of one model version; every number is a catalogue row.
+
+    Attributes:
+        version: Its id.
+        neighbours: (n_tracks, k), best first, -1 pads.
+        top_tracks: Best first.
+        user_tracks: (n_users, k), -1 pads.
+        user_rows: Row of `user_tracks` per user.
+    """
+
+    version: str
+    neighbours: IntArray | None = None
+    top_tracks: list[int] | None = None
+    user_tracks: IntArray | None = None
+    user_rows: dict[int, int] = {}
+
+
+class Models(msgspec.Struct, frozen=True):
+    """All model versions being served at one moment; replaced as a whole, never changed.
+
+    Attributes:
+        served: By the name that treatments give: `latest`, or a pinned id.
+        refused: Why a name has no usable version, or kept its older one.
+    """
+
+    served: Mapping[str, ServedModel] = {}
+    refused: Mapping[str, str] = {}
+
+    def find(self, name: str) -> ServedModel | None:
+        """Return the version that serves under a name, if any."""
+        return self.served.get(name)
+
+    def why_not(self, name: str) -> str:
+        """Return the reason why a name has no version."""
+        return self.refused.get(name, NO_MODEL)
+
+
+def make_served_model(
+    version: str, *, checksum: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex
+) -> ServedModel:
+    """Check a model version against the catalogue and make it quick to read.
+
+    Args:
+        version: Its id.
+        checksum: Of the catalogue whose rows the arrays name.
+        arrays: As in `shared.artifacts.ModelVersion`.
+        catalog: The catalogue that this service serves.
+
+    Raises:
+        UnusableModelError: If it is of another catalogue, or names rows that do not exist.
+    """
+    if checksum != catalog.checksum:
+        raise UnusableModelError("model_mismatch", f"model {version} is of another catalogue")
+    for name in ("neighbours", "top_tracks", "user_tracks"):
+        _check_rows(version, name, arrays.get(name), n_tracks=len(catalog))
+    neighbours, user_tracks = arrays.get("neighbours"), arrays.get("user_tracks")
+    if neighbours is not None and len(neighbours) != len(catalog):
+        raise UnusableModelError("model_broken", f"model {version}: neighbours lack tracks")
+    user_ids = arrays.get("user_ids", np.empty(0, np.int32))
+    if len(user_ids) != (0 if user_tracks is None else len(user_tracks)):
+        raise UnusableModelError("model_broken", f"model {version}: users and their tracks differ")
+    top_tracks = arrays.get("top_tracks")
+    return ServedModel(
+        version=version,
+        neighbours=neighbours,
+        top_tracks=None if top_tracks is None else top_tracks.tolist(),
+        user_tracks=user_tracks,
+        user_rows={user: row for row, user in enumerate(user_ids.tolist())},
+    )
+
+
+def _check_rows(version: str, name: str, rows: npt.NDArray[Any] | None, *, n_tracks: int) -> None:
+    if rows is not None and rows.size and (rows.min() < -1 or rows.max() >= n_tracks):
+        raise UnusableModelError(
+            "model_broken", f"model {version}: {name} names rows outside the catalogue"
+        )

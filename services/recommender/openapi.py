@@ -1,0 +1,103 @@
+"""What the raw routes accept and answer, for OpenAPI; taken from the types that do the work."""
+
+from typing import Any
+
+import msgspec
+
+from services.recommender.core.decisions import Answer
+from services.recommender.parsing import MAX_BODY, MAX_KEY, PlaybackBody
+from shared.catalog import Track
+from shared.events import MAX_ID
+from shared.http import MEDIA_TYPE
+
+Json = dict[str, Any]
+
+
+class Problem(msgspec.Struct):
+    """RFC 9457 problem details; `field` names the input at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+class Status(msgspec.Struct):
+    """That the service answers."""
+
+    status: str
+
+
+_PROBLEMS = {
+    "400": "The body is not JSON.",
+    "404": "There is no such track.",
+    "409": "The session has heard every track of the catalogue.",
+    "413": f"The body is larger than {MAX_BODY} bytes.",
+    "415": "The body is not declared as `application/json`.",
+    "422": "A field is not what it should be, or names an unknown track.",
+    "503": "The session store did not answer in time; retry with the same `Idempotency-Key`.",
+}
+
+
+def describe_status() -> Json:
+    """Describe `GET /`."""
+    return {"responses": {"200": _content(Status, "The service answers.")}}
+
+
+def describe_track() -> Json:
+    """Describe `GET /track/{track}`."""
+    return {
+        "parameters": [_id_parameter("track")],
+        "responses": {"200": _content(Track, "The track."), **_problems("404", "422")},
+    }
+
+
+def describe_next() -> Json:
+    """Describe `POST /next/{user}`."""
+    return _describe_report("The recommendation.", "409")
+
+
+def describe_last() -> Json:
+    """Describe `POST /last/{user}`."""
+    return _describe_report("The session is closed.")
+
+
+def _describe_report(success: str, *problems: str) -> Json:
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Names the request; a retry gets the same answer and is counted once.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    }
+    return {
+        "parameters": [_id_parameter("user"), key],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _schema(PlaybackBody)}},
+        },
+        "responses": {
+            "200": _content(Answer, success),
+            **_problems("400", "413", "415", "422", "503", *problems),
+        },
+    }
+
+
+def _id_parameter(name: str) -> Json:
+    schema = {"type": "integer", "minimum": 0, "maximum": MAX_ID}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _problems(*statuses: str) -> Json:
+    return {status: _content(Problem, _PROBLEMS[status], MEDIA_TYPE) for status in sorted(statuses)}
+
+
+def _content(type_: type, description: str, media_type: str = "application/json") -> Json:
+    return {"description": description, "content": {media_type: {"schema": _schema(type_)}}}
+
+
+def _schema(type_: type) -> Json:
+    """Return a type's JSON schema; none of ours refers to another."""
+    schema: Json = msgspec.json.schema(type_)["$defs"][type_.__name__]
+    return schema

@@ -1,0 +1,41 @@
+"""Settings of the recommender, from the environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Read from `SEGUE_RECOMMENDER_*`; what services share from `SEGUE_*`.
+
+    Attributes:
+        redis_url: Sessions, events, catalogue and model versions.
+        log_level: Of the service's own logger.
+        host: Address to listen on.
+        port: Port to listen on.
+        catalog: All tracks, as botify's `tracks.json`.
+        experiments: Definitions, YAML.
+        seed: Of every draw.
+        session_timeout_s: A session ends by itself after that long without a request.
+        deadline_s: What the session store may take per request.
+        poll_s: How often to look for another model version.
+        redis_connections: Most connections that requests share.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SEGUE_RECOMMENDER_", populate_by_name=True)
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="SEGUE_REDIS_URL")
+    log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
+    host: str = "127.0.0.1"
+    port: int = 5001
+    catalog: Path = Path(".segue/world/tracks.json")
+    experiments: Path = Path("deploy/experiments.yaml")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    session_timeout_s: Annotated[int, Field(ge=1)] = 1800
+    deadline_s: Positive = 0.25
+    poll_s: Positive = 0.5
+    redis_connections: Annotated[int, Field(ge=1)] = 64
