@@ -4,14 +4,18 @@ import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from shared.events import Id, Label
+from shared.events import Id
 
 IntArray = npt.NDArray[np.int32]
+
+# Of any length: botify's catalogue credits one track to 225 characters of artists.
+Artist = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class InvalidCatalogError(ValueError):
@@ -22,7 +26,7 @@ class Track(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of botify's `tracks.json`; `genre` is ours and optional."""
 
     track: Id
-    artist: Label
+    artist: Artist
     title: str
     genre: str | None = None
 
