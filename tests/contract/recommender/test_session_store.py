@@ -1,0 +1,96 @@
+"""What every session store keeps: the real one, and the one that tests use."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from services.recommender.adapters.session_store import RedisSessionStore, SessionStore, connect
+from services.recommender.core.decisions import Outcome
+from services.recommender.core.sessions import Receipt, Report, Session, UserState
+from shared.events import Event, make_event_id
+from tests.unit.recommender.factories import MemorySessionStore
+
+NOW = datetime(2024, 5, 1, tzinfo=UTC)
+REPORT = Report("next", 1, 100, 0.5, "key")
+STATE = UserState(Session(UUID(int=5), 100, 1, (100, 101)), Receipt(REPORT, b"{}"))
+EVENT = Event(
+    event_id=make_event_id(NOW),
+    message="last",
+    timestamp=NOW,
+    user=1,
+    session=UUID(int=5),
+    position=0,
+    track=100,
+    time=1.0,
+)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]  # a plain generator
+    """Return each store, empty."""
+    if request.param == "memory":
+        yield MemorySessionStore()
+        return
+    request.getfixturevalue("redis")
+    url = request.getfixturevalue("valkey").url
+    redis = connect(url, max_connections=4, deadline_s=5)
+    real = RedisSessionStore(redis, timeout_s=60, deadline_s=5)
+    yield real
+    await real.close()
+
+
+def giving(outcome: Outcome, seen: list[UserState | None]) -> Callable[..., Outcome]:
+    """Return a transition that notes what it got."""
+
+    def transition(state: UserState | None) -> Outcome:
+        seen.append(state)
+        return outcome
+
+    return transition
+
+
+async def test_a_state_comes_back_as_it_was(store: SessionStore) -> None:
+    seen: list[UserState | None] = []
+    await store.update(1, giving(Outcome(b"", STATE, EVENT), seen))
+    await store.update(1, giving(Outcome(b"", STATE, EVENT), seen))
+    assert seen == [None, STATE]
+
+
+async def test_no_state_deletes(store: SessionStore) -> None:
+    seen: list[UserState | None] = []
+    await store.update(1, giving(Outcome(b"", STATE, EVENT), seen))
+    await store.update(1, giving(Outcome(b"", None, EVENT), seen))
+    await store.update(1, giving(Outcome(b"", None, EVENT), seen))
+    assert seen == [None, STATE, None]
+
+
+async def test_listeners_are_apart(store: SessionStore) -> None:
+    seen: list[UserState | None] = []
+    await store.update(1, giving(Outcome(b"", STATE, EVENT), seen))
+    await store.update(2, giving(Outcome(b"", STATE, EVENT), seen))
+    assert seen == [None, None]
+
+
+async def test_without_an_event_nothing_is_written(store: SessionStore) -> None:
+    seen: list[UserState | None] = []
+    outcome = Outcome(b"answer", STATE, None)
+    assert await store.update(1, giving(outcome, seen)) == outcome
+    await store.update(1, giving(outcome, seen))
+    assert seen == [None, None]
+
+
+async def test_a_transition_that_fails_changes_nothing(store: SessionStore) -> None:
+    def fail(_: UserState | None) -> Outcome:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await store.update(1, fail)
+    seen: list[UserState | None] = []
+    await store.update(1, giving(Outcome(b"", None, EVENT), seen))
+    assert seen == [None]
+
+
+async def test_it_answers_a_ping(store: SessionStore) -> None:
+    await store.ping()
