@@ -9,11 +9,11 @@ from fastapi import FastAPI, Request, Response
 
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
+from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
     SessionStore,
     StoreUnavailableError,
-    connect,
 )
 from services.recommender.api import State, router
 from services.recommender.core.catalog_index import make_catalog_index
@@ -53,11 +53,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
     metrics = Metrics(experiments.serving, adapters.clock)
     store = adapters.store or RedisSessionStore(
-        connect(
-            settings.redis_url,
-            max_connections=settings.redis_connections,
-            deadline_s=settings.deadline_s,
-        ),
+        RedisConnection(settings.redis_url),
         timeout_s=settings.session_timeout_s,
         deadline_s=settings.deadline_s,
     )
@@ -84,9 +80,9 @@ def _assemble(state: State, clock: Clock) -> FastAPI:
         try:
             yield state
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            while not watching.done():  # redis-py may swallow a cancellation while it connects
+                watching.cancel()
+                await asyncio.wait([watching], timeout=0.5)
             await store.close()
 
     async def ready() -> Mapping[str, str]:

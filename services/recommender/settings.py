@@ -23,7 +23,6 @@ class Settings(BaseSettings):
         session_timeout_s: A session ends by itself after that long without a request.
         deadline_s: What the session store may take per request.
         poll_s: How often to look for another model version.
-        redis_connections: Most connections that requests share.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_RECOMMENDER_", populate_by_name=True)
@@ -38,4 +37,3 @@ class Settings(BaseSettings):
     session_timeout_s: Annotated[int, Field(ge=1)] = 1800
     deadline_s: Positive = 0.25
     poll_s: Positive = 0.5
-    redis_connections: Annotated[int, Field(ge=1)] = 64

@@ -1,16 +1,15 @@
 """The session store: reads a listener's state, and writes it together with the event."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
 from shared.event_stream import FIELD, STREAM_KEY
@@ -33,6 +32,8 @@ end
 redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
 return 1
 """
+
+_COMMIT_SHA = hashlib.sha1(_COMMIT.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
 
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _decoder = msgspec.msgpack.Decoder(UserState)
@@ -68,17 +69,15 @@ class SessionStore(Protocol):
 class RedisSessionStore:
     """One key per listener, beside the event stream."""
 
-    def __init__(self, redis: Redis, *, timeout_s: int, deadline_s: float) -> None:
+    def __init__(self, redis: RedisConnection, *, timeout_s: int, deadline_s: float) -> None:
         """Wrap a connection.
 
         Args:
-            redis: Without `decode_responses`, and without retries of its own: a commit whose
-                answer was lost must not be sent again.
+            redis: Opened by the first update.
             timeout_s: A state is forgotten after that long without a request.
             deadline_s: What an update may take.
         """
         self._redis = redis
-        self._commit = redis.register_script(_COMMIT)
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
 
@@ -88,45 +87,42 @@ class RedisSessionStore:
         try:
             async with asyncio.timeout(self._deadline_s):
                 while True:
-                    before: bytes = await self._redis.get(key) or b""
+                    before: bytes = await self._redis.execute("GET", key) or b""
                     outcome = transition(_decode(user, before))
-                    if outcome.event is None or await self._write(key, before, outcome):
+                    if outcome.event is None or await self._commit(key, before, outcome):
                         return outcome
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            raise StoreUnavailableError(str(error) or type(error).__name__) from error
+            raise self._unavailable(error) from error
 
     async def ping(self) -> None:
         """Check that Redis answers."""
         try:
             async with asyncio.timeout(self._deadline_s):
-                await self._redis.ping()
+                await self._redis.execute("PING")
         except (RedisError, OSError) as error:
-            raise StoreUnavailableError(str(error) or type(error).__name__) from error
+            raise self._unavailable(error) from error
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()
+        """Close the connection."""
+        self._redis.close()
 
-    async def _write(self, key: str, before: bytes, outcome: Outcome) -> bool:
+    async def _commit(self, key: str, before: bytes, outcome: Outcome) -> bool:
         assert outcome.event is not None  # noqa: S101 - narrows for the type checker
         after = b"" if outcome.state is None else _encode(outcome.state)
         event = encode_event(outcome.event)
-        is_written = await self._commit(
-            keys=(key, STREAM_KEY), args=(before, after, self._timeout_s, FIELD, event)
-        )
-        return bool(is_written)
+        words = (2, key, STREAM_KEY, before, after, self._timeout_s, FIELD, event)
+        try:
+            return bool(await self._redis.execute("EVALSHA", _COMMIT_SHA, *words))
+        except ResponseError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        # A Redis that does not know the script has not run it: send it whole, once.
+        return bool(await self._redis.execute("EVAL", _COMMIT, *words))
 
-
-def connect(url: str, *, max_connections: int, deadline_s: float) -> Redis:
-    """Make the connections that requests share; none is opened yet."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=deadline_s,
-        socket_connect_timeout=deadline_s,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return Redis.from_pool(pool)
+    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+        if isinstance(error, TimeoutError):
+            return StoreUnavailableError(f"Redis did not answer in {self._deadline_s:g} s")
+        return StoreUnavailableError(f"Redis: {error}")
 
 
 def _decode(user: int, payload: bytes) -> UserState | None:

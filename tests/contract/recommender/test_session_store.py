@@ -1,12 +1,15 @@
 """What every session store keeps: the real one, and the one that tests use."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from redis import Redis as SyncRedis
 
-from services.recommender.adapters.session_store import RedisSessionStore, SessionStore, connect
+from deploy.local.servers import ValkeyServer
+from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.session_store import RedisSessionStore, SessionStore
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import Receipt, Report, Session, UserState
 from shared.events import Event, make_event_id
@@ -28,15 +31,16 @@ EVENT = Event(
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]  # a plain generator
+async def store(
+    request: pytest.FixtureRequest, valkey: ValkeyServer
+) -> AsyncIterator[SessionStore]:
     """Return each store, empty."""
     if request.param == "memory":
         yield MemorySessionStore()
         return
-    request.getfixturevalue("redis")
-    url = request.getfixturevalue("valkey").url
-    redis = connect(url, max_connections=4, deadline_s=5)
-    real = RedisSessionStore(redis, timeout_s=60, deadline_s=5)
+    with SyncRedis.from_url(valkey.url) as sync:
+        sync.flushall()
+    real = RedisSessionStore(RedisConnection(valkey.url), timeout_s=60, deadline_s=5)
     yield real
     await real.close()
 

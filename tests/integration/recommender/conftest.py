@@ -53,7 +53,12 @@ class Proxy:
         self.is_open = asyncio.Event()
         self.is_open.set()
         self._target = target
+        self._n_until_held: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def hold_after(self, n: int) -> None:
+        """Let n more answers pass, then hold back."""
+        self._n_until_held = n
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Proxy"]:
@@ -80,11 +85,19 @@ class Proxy:
                 ahead.close()
                 writer.close()
 
+    def _count_down(self) -> None:
+        if self._n_until_held == 0:
+            self.is_open.clear()
+            self._n_until_held = None
+        elif self._n_until_held is not None:
+            self._n_until_held -= 1
+
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_held: bool = False
     ) -> None:
         while data := await reader.read(65_536):
             if is_held:
+                self._count_down()
                 await self.is_open.wait()
             writer.write(data)
             await writer.drain()
@@ -143,5 +156,5 @@ def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
 async def until(condition: Any, *, timeout_s: float = 10) -> None:
     """Wait until an awaitable condition holds."""
     async with asyncio.timeout(timeout_s):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - another process cannot set an event
             await asyncio.sleep(0.02)

@@ -1,0 +1,136 @@
+"""One Redis connection that all requests share: commands are pipelined, replies come in order.
+
+redis-py takes a connection per command and may swallow a cancellation while it connects, and with
+it the deadline of the request. Here a deadline ends the wait, whatever the connection does: a reply
+that nobody waits for any more is dropped at its turn.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.exceptions import ResponseError
+
+Word = bytes | str | int | float
+
+
+class RedisConnection:
+    """Connects when the first command comes, and again after the connection was lost."""
+
+    def __init__(self, url: str) -> None:
+        """Read the URL: `redis://` or `rediss://`, with user, password and database if any.
+
+        Raises:
+            ValueError: If it is not such a URL.
+        """
+        options = parse_url(url)
+        if "path" in options:
+            raise ValueError("a Redis behind a Unix socket is not supported")
+        self._host: str = options.get("host", "127.0.0.1")
+        self._port: int = options.get("port", 6379)
+        self._ssl = True if options.get("connection_class") is SSLConnection else None
+        self._greeting: list[tuple[Word, ...]] = []
+        if options.get("password"):
+            self._greeting.append(
+                ("AUTH", options.get("username") or "default", options["password"])
+            )
+        if options.get("db"):
+            self._greeting.append(("SELECT", options["db"]))
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+
+    async def execute(self, *words: Word) -> Any:
+        """Send a command and wait for its reply, bytes undecoded.
+
+        Raises:
+            ResponseError: If Redis refuses the command.
+            OSError: If it cannot be reached, or is lost before it replies.
+        """
+        link = self._link
+        if link is None or link.is_lost:
+            link = await self._connect()
+        return await link.execute(words)
+
+    def close(self) -> None:
+        """Let go of the connection; a later command connects again."""
+        if self._link is not None:
+            self._link.abort()
+
+    async def _connect(self) -> "_Link":
+        async with self._connecting:
+            if self._link is not None and not self._link.is_lost:
+                return self._link  # another command was quicker
+            loop = asyncio.get_running_loop()
+            _, link = await loop.create_connection(
+                lambda: _Link(loop.time), self._host, self._port, ssl=self._ssl
+            )
+            try:
+                for words in self._greeting:
+                    await link.execute(words)
+            except BaseException:
+                link.abort()
+                raise
+            self._link = link
+            return link
+
+
+class _Link(asyncio.Protocol):
+    """A connection while it lasts."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self.is_lost = False
+        self._seconds = seconds
+        self._heard_at = seconds()
+        self._reader = hiredis.Reader(replyError=ResponseError)
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._transport: asyncio.Transport | None = None
+
+    async def execute(self, words: tuple[Word, ...]) -> Any:
+        if self._transport is None or self.is_lost:
+            raise ConnectionResetError("the connection to Redis was lost")
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(reply)
+        packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says 1-tuple
+        self._transport.write(packed)
+        sent_at = self._seconds()
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            # Silence since then: the other end may be gone without a word. A slow Redis that
+            # still answers others keeps its connection.
+            if self._heard_at < sent_at:
+                self.abort()
+            raise
+
+    def abort(self) -> None:
+        self.is_lost = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._seconds()
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                waiting = self._waiting.popleft()
+                if waiting.done():
+                    continue
+                if isinstance(reply, Exception):
+                    waiting.set_exception(reply)
+                else:
+                    waiting.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):  # no Redis: garbage, or unasked for
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(ConnectionResetError("the connection to Redis was lost"))
+        self._waiting.clear()

@@ -1,0 +1,74 @@
+"""The service as it is deployed: a process of its own, real sockets."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from redis import Redis as SyncRedis
+
+from deploy.local.servers import ValkeyServer
+from shared.event_stream import STREAM_KEY
+from tests.conftest import free_port, running
+from tests.unit.recommender.factories import FIRST_ID, make_settings
+
+BODY = {"track": FIRST_ID, "time": 0.5}
+
+
+@pytest.fixture
+def url(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run the service beside the shared, empty Valkey and return its address."""
+    with SyncRedis.from_url(valkey.url) as redis:
+        redis.flushall()
+    settings, port = make_settings(tmp_path), free_port()
+    for name, value in {
+        "SEGUE_REDIS_URL": valkey.url,
+        "SEGUE_RECOMMENDER_CATALOG": settings.catalog,
+        "SEGUE_RECOMMENDER_EXPERIMENTS": settings.experiments,
+        "SEGUE_RECOMMENDER_PORT": port,
+        "SEGUE_RECOMMENDER_DEADLINE_S": 5,
+        "PYTHONPATH": os.getcwd(),
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    command = [sys.executable, "-m", "services.recommender"]
+    with running(command, port=port, log=tmp_path / "log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+async def test_it_serves_sessions_concurrently(url: str, valkey: ValkeyServer) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+
+        async def play(user: int) -> list[int]:
+            answers = [await client.post(f"/next/{user}", json=BODY) for _ in range(5)]
+            answers.append(await client.post(f"/last/{user}", json=BODY))
+            return [answer.status_code for answer in answers]
+
+        statuses = await asyncio.gather(*(play(user) for user in range(20)))
+    assert all(codes == [200] * 6 for codes in statuses)
+    with SyncRedis.from_url(valkey.url) as redis:
+        assert redis.xlen(STREAM_KEY) == 120
+
+
+async def test_a_body_of_20_mb_is_refused_and_the_next_request_served(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        response = await client.post("/next/1", content=b" " * 20_000_000)
+        assert response.status_code == 413
+        assert (await client.post("/next/1", json=BODY)).status_code == 200
+
+
+def test_botifys_own_client_is_served(url: str) -> None:
+    # botify's simulator posts with `requests`: no more headers than these, in this case
+    port = int(url.rpartition(":")[2])
+    payload = json.dumps(BODY).encode()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        head = f"POST /next/7 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(payload)}\r\n"
+        client.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + payload)
+        answer = client.recv(65_536).decode()
+    body = json.loads(answer.partition("\r\n\r\n")[2])
+    assert " 200 OK" in answer
+    assert (body["user"], list(body)[:2]) == (7, ["user", "track"])
