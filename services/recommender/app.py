@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request, Response
+from starlette.routing import Route
 
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
@@ -15,7 +16,7 @@ from services.recommender.adapters.session_store import (
     SessionStore,
     StoreUnavailableError,
 )
-from services.recommender.api import State, router
+from services.recommender.api import State, make_routes
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import (
     Clock,
@@ -24,6 +25,7 @@ from services.recommender.core.decisions import (
     UnknownTrackError,
 )
 from services.recommender.core.policies import CatalogExhaustedError, pinned_versions
+from services.recommender.openapi import install_openapi
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.experiments import load_experiments
@@ -92,12 +94,13 @@ def _assemble(state: State, clock: Clock) -> FastAPI:
             return {"sessions": "unavailable", "models": models.problem() or "ok"}
         return {"sessions": "ok", "models": models.problem() or "ok"}
 
-    app = FastAPI(title="Segue recommender", lifespan=lifespan)
-    app.include_router(router)
+    app = FastAPI(title="Segue recommender", lifespan=lifespan, routes=make_routes())
+    install_openapi(app)
     install_problem_handlers(app)
     _install_domain_errors(app)
     install_operations(app, ready=ready, registry=metrics.registry)
-    app.add_middleware(RequestMetrics, metrics=metrics, clock=clock)
+    paths = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
+    app.add_middleware(RequestMetrics, metrics=metrics, clock=clock, paths=paths)
     return app
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from fastapi import FastAPI
 
 from services.recommender.core.decisions import Answer
 from services.recommender.parsing import MAX_BODY, MAX_KEY, PlaybackBody
@@ -40,30 +41,58 @@ _PROBLEMS = {
 }
 
 
-def describe_status() -> Json:
-    """Describe `GET /`."""
-    return {"responses": {"200": _content(Status, "The service answers.")}}
+def install_openapi(app: FastAPI) -> None:
+    """Add the raw routes to the application's OpenAPI document."""
+    describe_others = app.openapi
+
+    def describe() -> Json:
+        document = describe_others()
+        document["paths"] |= {
+            "/": {"get": _describe_status()},
+            "/track/{track}": {"get": _describe_track()},
+            "/next/{user}": {
+                "post": _describe_report(
+                    "next",
+                    "Report a playback and get the next track; the first report opens a session.",
+                    success="The recommendation.",
+                    problems=("409",),
+                )
+            },
+            "/last/{user}": {
+                "post": _describe_report(
+                    "last",
+                    "Report a playback and close the session.",
+                    success="The session is closed: no track.",
+                )
+            },
+        }
+        return document
+
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
-def describe_track() -> Json:
-    """Describe `GET /track/{track}`."""
+def _describe_status() -> Json:
     return {
+        "operationId": "status",
+        "summary": "Answer that the service is alive.",
+        "tags": ["botify"],
+        "responses": {"200": _content(Status, "The service is alive.")},
+    }
+
+
+def _describe_track() -> Json:
+    return {
+        "operationId": "track",
+        "summary": "Answer a track of the catalogue.",
+        "tags": ["botify"],
         "parameters": [_id_parameter("track")],
         "responses": {"200": _content(Track, "The track."), **_problems("404", "422")},
     }
 
 
-def describe_next() -> Json:
-    """Describe `POST /next/{user}`."""
-    return _describe_report("The recommendation.", "409")
-
-
-def describe_last() -> Json:
-    """Describe `POST /last/{user}`."""
-    return _describe_report("The session is closed.")
-
-
-def _describe_report(success: str, *problems: str) -> Json:
+def _describe_report(
+    name: str, summary: str, *, success: str, problems: tuple[str, ...] = ()
+) -> Json:
     key = {
         "name": "Idempotency-Key",
         "in": "header",
@@ -72,6 +101,9 @@ def _describe_report(success: str, *problems: str) -> Json:
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     }
     return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["botify"],
         "parameters": [_id_parameter("user"), key],
         "requestBody": {
             "required": True,

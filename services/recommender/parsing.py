@@ -3,7 +3,7 @@
 import re
 
 import msgspec
-from fastapi import Request
+from starlette.requests import Request
 
 from services.recommender.core.sessions import Message, Report
 from shared.events import MAX_ID, Fraction, Id

@@ -1,6 +1,8 @@
 """The recommender's metrics."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,9 +101,12 @@ class Metrics:
 class RequestMetrics:
     """ASGI middleware that times every request."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
-        """Wrap the application."""
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, clock: Clock, paths: Mapping[Any, str]
+    ) -> None:
+        """Wrap the application; `paths` gives the route's template per endpoint."""
         self._app = app
+        self._paths = paths
         self._duration = metrics.request_duration
         self._seconds = clock.seconds
 
@@ -122,6 +127,6 @@ class RequestMetrics:
         try:
             await self._app(scope, receive, watch)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = self._paths.get(scope.get("endpoint"), "unmatched")
             elapsed = self._seconds() - started
             self._duration.labels(scope["method"], route, status).observe(elapsed)

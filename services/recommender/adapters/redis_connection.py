@@ -85,16 +85,20 @@ class _Link(asyncio.Protocol):
         self._seconds = seconds
         self._heard_at = seconds()
         self._reader = hiredis.Reader(replyError=ResponseError)
+        self._unsent: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._transport: asyncio.Transport | None = None
 
     async def execute(self, words: tuple[Word, ...]) -> Any:
         if self._transport is None or self.is_lost:
             raise ConnectionResetError("the connection to Redis was lost")
-        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(reply)
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says 1-tuple
-        self._transport.write(packed)
+        if not self._unsent:
+            loop.call_soon(self._flush)  # one system call for all that this turn of the loop sends
+        self._unsent.append(packed)
         sent_at = self._seconds()
         try:
             return await reply
@@ -104,6 +108,11 @@ class _Link(asyncio.Protocol):
             if self._heard_at < sent_at:
                 self.abort()
             raise
+
+    def _flush(self) -> None:
+        if self._transport is not None and not self.is_lost:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def abort(self) -> None:
         self.is_lost = True
