@@ -1,5 +1,6 @@
 """`python -m services.recommender`: serve until stopped."""
 
+import gc
 import logging
 import sys
 
@@ -23,6 +24,7 @@ def main() -> int:
     except InvalidExperimentsError as error:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
+    gc.freeze()  # the catalogue stays: the collector need not visit it again
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
     return 0
 
