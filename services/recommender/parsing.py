@@ -3,7 +3,7 @@
 import re
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from services.recommender.core.sessions import Message, Report
 from shared.events import MAX_ID, Fraction, Id
@@ -73,16 +73,22 @@ def _check_content_type(content_type: str | None) -> None:
 
 async def _read_body(request: Request) -> bytes:
     declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > MAX_BODY:
+        raise _too_large()
     body = b""
-    if not declared.isdecimal() or int(declared) <= MAX_BODY:
+    try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY:
-                break
-        else:
-            return body
+                raise _too_large()
+    except ClientDisconnect as error:
+        raise ProblemError(400, "Incomplete body", "the client left", field="body") from error
+    return body
+
+
+def _too_large() -> ProblemError:
     detail = f"the body is larger than {MAX_BODY} bytes"
-    raise ProblemError(413, "Content too large", detail, field="body")
+    return ProblemError(413, "Content too large", detail, field="body")
 
 
 def _parse_body(body: bytes) -> PlaybackBody:

@@ -67,8 +67,9 @@ BAD_USERS = ["-1", "abc", "1.5", "true", "2147483648", "9" * 5_000, "%00", "1%20
 class Edge:
     """The application with its fakes, and a client of it."""
 
-    def __init__(self, client: httpx.AsyncClient, store: MemorySessionStore) -> None:
-        """Keep both."""
+    def __init__(self, app: Any, client: httpx.AsyncClient, store: MemorySessionStore) -> None:
+        """Keep all three."""
+        self.app = app
         self.client = client
         self.store = store
 
@@ -86,7 +87,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     async with LifespanManager(app) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            yield Edge(client, store)
+            yield Edge(manager.app, client, store)
 
 
 def assert_problem(response: httpx.Response, status: int, field: str) -> None:
@@ -150,6 +151,33 @@ async def test_a_streamed_body_is_bounded_too(edge: Edge) -> None:
             yield b" " * 1_000
 
     assert_problem(await edge.post("/next/5", content=chunks()), 413, "body")
+
+
+async def test_a_client_that_leaves_while_sending_reports_nothing(edge: Edge) -> None:
+    messages = iter(
+        [
+            {"type": "http.request", "body": b'{"track": 100, "time": 1}', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/next/5",
+        "headers": [],
+        "query_string": b"",
+    }
+    await edge.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert not edge.store.events
 
 
 @pytest.mark.parametrize("user", BAD_USERS)
