@@ -82,7 +82,7 @@ def _assemble(state: State, clock: Clock) -> FastAPI:
         try:
             yield state
         finally:
-            while not watching.done():  # redis-py may swallow a cancellation while it connects
+            while not watching.done():  # redis-py may swallow a cancellation, see RedisConnection
                 watching.cancel()
                 await asyncio.wait([watching], timeout=0.5)
             await store.close()

@@ -1,8 +1,9 @@
 """One Redis connection that all requests share: commands are pipelined, replies come in order.
 
-redis-py takes a connection per command and may swallow a cancellation while it connects, and with
-it the deadline of the request. Here a deadline ends the wait, whatever the connection does: a reply
-that nobody waits for any more is dropped at its turn.
+redis-py takes a connection per command, and sends through `asyncio.wait_for`, which swallows a
+cancellation that comes as the write ends (until Python 3.12): with it, a request's deadline. Here a
+deadline ends the wait, whatever the connection does, and a reply that nobody waits for any more is
+dropped at its turn.
 """
 
 import asyncio
