@@ -1,9 +1,15 @@
 """Hand-written stand-ins for what the services reach through a port."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
+from services.logger.core.storage import StoredDeadLetter, StoreResult, StoreUnavailableError
+from services.logger.core.validation import Batch
 from shared.event_stream import Entry, StreamLag
 
 
@@ -38,7 +44,11 @@ class InMemoryEventStream:
             self.undelivered.append(entry_id)
 
     async def read(self, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
-        """Deliver new entries to a consumer, at once."""
+        """Deliver new entries to a consumer; empty after the time-out."""
+        deadline = time.monotonic() + block_ms / 1000
+        await asyncio.sleep(0)
+        while not self.undelivered and time.monotonic() < deadline:  # noqa: ASYNC110 - as Redis does
+            await asyncio.sleep(0.001)
         entry_ids, self.undelivered = self.undelivered[:count], self.undelivered[count:]
         return self._deliver(consumer, entry_ids)
 
@@ -80,3 +90,40 @@ class InMemoryEventStream:
         self.last_seen[consumer] = now
         self.pending |= {entry_id: Delivery(consumer, now) for entry_id in entry_ids}
         return [Entry(entry_id, self.entries[entry_id]) for entry_id in entry_ids]
+
+
+@dataclass
+class InMemoryEventStore:
+    """An event store in this process; away for its next `n_failures` calls."""
+
+    rows: dict[UUID, tuple[Any, ...]] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, str], StoredDeadLetter] = field(default_factory=dict)
+    n_failures: int = 0
+
+    async def store(self, batch: Batch, *, source: str) -> StoreResult:
+        """Keep a batch."""
+        await self.ping()
+        new = {accepted.row[0]: accepted.row for accepted in batch.accepted}
+        n_before = len(self.rows)
+        self.rows = new | self.rows
+        for letter in batch.dead_letters:
+            payload = letter.payload.decode(errors="replace")
+            self.dead_letters[source, letter.entry_id] = StoredDeadLetter(
+                source, letter.entry_id, payload, letter.reason, datetime.now(UTC)
+            )
+        n_stored = len(self.rows) - n_before
+        return StoreResult(n_stored, len(batch.accepted) - n_stored, batch.dead_letters)
+
+    async def ping(self) -> None:
+        """Fail if it is away."""
+        if self.n_failures > 0:
+            self.n_failures -= 1
+            raise StoreUnavailableError("away")
+
+    async def count_dead_letters(self) -> int:
+        """Count what could not be stored."""
+        return len(self.dead_letters)
+
+    async def fetch_dead_letters(self, *, limit: int) -> list[StoredDeadLetter]:
+        """Return the newest dead letters, newest first."""
+        return list(self.dead_letters.values())[::-1][:limit]

@@ -43,8 +43,9 @@ async def _migrate(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    # Before the server is made: its own report of a failed start is a traceback.
-    await _migrate(settings)
+    # Here, because the server's own report of a failed start is a traceback. The application
+    # migrates.
+    await wait_for_postgres(settings.postgres_dsn, timeout_s=settings.postgres_wait_s)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,

@@ -21,7 +21,7 @@ from services.logger.metrics import Metrics
 from shared.event_stream import Entry, EventStream, StreamLag
 
 SOURCE = "stream"
-IDLE_BLOCK_S = 1.0  # how long a read waits, and hence a stop, when nothing comes
+IDLE_BLOCK_S = 0.25  # how long a read waits, and hence a stop, when nothing comes
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
 
@@ -38,7 +38,7 @@ def make_consumer_name() -> str:
 class ConsumerOptions:
     """How a consumer batches and looks after the stream; durations in seconds."""
 
-    batch_size: int = 1000
+    batch_size: int = 2000
     batch_wait_s: float = 0.2
     claim_idle_s: float = 15
     maintenance_interval_s: float = 5

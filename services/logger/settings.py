@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     postgres_wait_s: Duration = Field(60, description="How long to wait for Postgres at the start.")
     postgres_connections: Count = Field(5, description="The largest number at once.")
 
-    batch_size: Count = Field(1000, description="Commit at that many entries of the stream.")
+    batch_size: Count = Field(2000, description="Commit at that many entries of the stream.")
     batch_wait_s: Duration = Field(0.2, description="Commit when the first has waited so long.")
     claim_idle_s: Duration = Field(15, description="When a consumer's entries are taken over.")
     maintenance_interval_s: Duration = Field(5, description="Of claims, trimming and lag.")
