@@ -164,10 +164,13 @@ class Consumer:
         while True:
             try:
                 answer = await attempt()
-            except (RedisError, OSError, StoreUnavailableError) as error:
+            except Exception as error:  # a consumer that ends for one kind of failure helps nobody
                 self._trouble = f"{part}: {error}"
                 self._metrics.count_failure(part)
-                logger.warning("%s failed, again in %.1f s: %s", part, backoff_s, error)
+                is_known = isinstance(error, RedisError | OSError | StoreUnavailableError)
+                logger.warning(
+                    "%s failed, again in %.1f s: %s", part, backoff_s, error, exc_info=not is_known
+                )
             else:
                 self._trouble = None
                 return answer

@@ -40,7 +40,13 @@ FROM dead_letters ORDER BY dead_letter_id DESC LIMIT $1
 
 # An event's own fault: no use to try again. ValueError is what asyncpg cannot encode.
 DATA_ERRORS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError)
-UNAVAILABLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# InternalClientError: asyncpg's own confusion after a server that stopped in mid-command.
+UNAVAILABLE = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class PostgresEventStore:
@@ -86,7 +92,11 @@ class PostgresEventStore:
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
         try:
             async with self._pool.acquire() as connection:
-                yield connection
+                try:
+                    yield connection
+                except BaseException:
+                    connection.terminate()  # in an unknown state: the pool makes another
+                    raise
         except UNAVAILABLE as error:
             raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 
