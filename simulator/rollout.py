@@ -10,6 +10,7 @@ from simulator.core.draws import FloatArray
 from simulator.core.dynamics import BoolArray, Dynamics, EpisodeArray
 from simulator.core.listeners import IntArray
 from simulator.core.policies import Policy
+from simulator.core.summary import Summary, summarise
 
 
 class Playbacks(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,3 +95,21 @@ def play_batch(dynamics: Dynamics, policy: Policy, seed: int, episodes: EpisodeA
         fell_back=np.concatenate(fallbacks)[order],
         recommender=policy.name,
     )
+
+
+def simulate_sessions(
+    dynamics: Dynamics, policy: Policy, *, seed: int, episodes: EpisodeArray
+) -> Summary:
+    """Play episodes and keep only what each came to.
+
+    Args:
+        dynamics: The world.
+        policy: What recommends.
+        seed: Of the listeners and the policy.
+        episodes: Which episodes, ascending.
+    """
+    times, tracks = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    for batch in simulate(dynamics, policy, seed=seed, episodes=episodes):
+        times.append(np.add.reduceat(batch.time, batch.starts))
+        tracks.append(np.diff(np.append(batch.starts, len(batch))))
+    return summarise(np.concatenate(times), np.concatenate(tracks))

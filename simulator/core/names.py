@@ -37,8 +37,8 @@ _NOUNS = _words(
     "rain reason ribbon river road robin room rose sailor saint sand satellite sea season shadow "
     "shore signal sister sky sleep smoke snow soldier song sparrow spring station stone storm "
     "story stranger street summer sunday sun swallow telephone temple thief thread thunder tide "
-    "tiger tomorrow tower town traffic train tunnel valley village violin voice wall water wave weather "
-    "wheel whisper wind window wire witness wolf wonder world yesterday"
+    "tiger tomorrow tower town traffic train tunnel valley village violin voice wall water wave "
+    "weather wheel whisper wind window wire witness wolf wonder world yesterday"
 )
 _VERBS = _words(
     "answer believe borrow break breathe call carry catch change chase close count cross dance "

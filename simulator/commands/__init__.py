@@ -1,0 +1,1 @@
+"""The simulator's commands: each reads its arguments, composes, runs and reports."""

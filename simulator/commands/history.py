@@ -1,0 +1,89 @@
+"""`history`: play the log of day 0 in process and send it to the logger."""
+
+import argparse
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from shared.events import Event
+from simulator.adapters.logger_client import Receipt, send_events
+from simulator.adapters.patient_http import PatientClient
+from simulator.adapters.progress import RunProgress
+from simulator.adapters.world_files import load_world
+from simulator.core.world import make_dynamics
+from simulator.history import make_events, play_history
+from simulator.settings import Settings
+
+_TIMEOUT_S = 60.0  # a chunk of thousands of rows, copied and committed
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "history", help="send a plausible log of simple recommenders to the logger"
+    )
+    parser.add_argument("--world", type=Path, help="default: from the settings")
+    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--logger", default="http://127.0.0.1:5003", help="its URL")
+    parser.add_argument("--day", type=date.fromisoformat, help="YYYY-MM-DD; default: yesterday")
+    parser.add_argument("--chunk", type=int, default=5_000, help="events per request")
+    parser.add_argument("--parallel", type=int, default=4, help="requests at once")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
+    """Play, send and report; the same arguments send the same events."""
+    world = load_world(arguments.world or settings.world)
+    dynamics = make_dynamics(world, settings.listener.to_defaults())
+    played = play_history(dynamics, seed=arguments.seed, n_sessions=arguments.sessions)
+    day = arguments.day or datetime.now(UTC).date() - timedelta(days=1)
+    console.print(
+        f"played {played.n_sessions:,} sessions, {played.n_playbacks:,} playbacks; "
+        f"sending them to {arguments.logger} as of {day}",
+        markup=False,
+    )
+    receipt = asyncio.run(
+        _send(
+            arguments,
+            console,
+            events=make_events(played, world.catalog, day),
+            n_events=played.n_playbacks,
+            patience_s=settings.recommender.patience_s,
+        )
+    )
+    console.print(
+        f"received {receipt.received:,}, stored {receipt.stored:,}, "
+        f"already there {receipt.duplicates:,}",
+        markup=False,
+    )
+    return 0
+
+
+async def _send(
+    arguments: argparse.Namespace,
+    console: Console,
+    *,
+    events: Iterator[Event],
+    n_events: int,
+    patience_s: float,
+) -> Receipt:
+    with RunProgress(console, "history", n_events, "events") as progress:
+        client = PatientClient(
+            arguments.logger,
+            timeout_s=_TIMEOUT_S,
+            patience_s=patience_s,
+            max_connections=arguments.parallel,
+            notify=progress.say,
+        )
+        async with client:
+            return await send_events(
+                client,
+                events,
+                chunk=arguments.chunk,
+                n_parallel=arguments.parallel,
+                on_receipt=lambda receipt: progress.advance(receipt.received),
+            )

@@ -1,0 +1,71 @@
+"""`simulate`: play a policy in process and print what it came to."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from simulator.adapters.recommendation_table import load_table
+from simulator.adapters.world_files import load_world
+from simulator.commands.report import show_summary
+from simulator.core.bounds import Oracle, PerfectContext
+from simulator.core.dynamics import Dynamics
+from simulator.core.policies import Contextual, Policy, Random, StickyArtist, TopPopular
+from simulator.core.world import World, make_dynamics
+from simulator.history import learn_neighbours, learn_top_tracks, play_history
+from simulator.rollout import simulate_sessions
+from simulator.settings import Settings
+
+POLICIES = ("random", "sticky_artist", "top_pop", "contextual", "oracle", "perfect_context")
+_LOG_SESSIONS = 20_000  # of history, for policies that learn from one
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser("simulate", help="play a policy in process, without a service")
+    parser.add_argument("--world", type=Path, help="default: from the settings")
+    parser.add_argument("--policy", choices=POLICIES, default="random")
+    parser.add_argument("--table", type=Path, help="tracks_with_recs for the contextual policy")
+    parser.add_argument(
+        "--replays",
+        action="store_true",
+        help="let sticky_artist forget what it played, as botify's does",
+    )
+    parser.add_argument("--sessions", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
+    """Play and report."""
+    world = load_world(arguments.world or settings.world)
+    dynamics = make_dynamics(world, settings.listener.to_defaults())
+    policy = make_policy(arguments, world, dynamics)
+    summary = simulate_sessions(
+        dynamics, policy, seed=arguments.seed, episodes=np.arange(arguments.sessions)
+    )
+    show_summary(console, summary, title=policy.name, as_json=arguments.json)
+    return 0
+
+
+def make_policy(arguments: argparse.Namespace, world: World, dynamics: Dynamics) -> Policy:
+    """Make the policy that the arguments name."""
+    n_tracks = dynamics.n_tracks
+    match arguments.policy:
+        case "random":
+            return Random(n_tracks)
+        case "sticky_artist":
+            return StickyArtist(dynamics.artist_rows, replays=arguments.replays)
+        case "oracle":
+            return Oracle(dynamics)
+        case "perfect_context":
+            return PerfectContext(dynamics)
+        case "contextual" if arguments.table is not None:
+            return Contextual(load_table(arguments.table, world.catalog), n_tracks)
+    # Another seed: a policy does not learn from the sessions that judge it.
+    log = play_history(dynamics, seed=arguments.seed + 1, n_sessions=_LOG_SESSIONS)
+    if arguments.policy == "top_pop":
+        return TopPopular(learn_top_tracks(log, n_tracks), n_tracks)
+    return Contextual(learn_neighbours(log, n_tracks), n_tracks)

@@ -1,0 +1,158 @@
+"""The history of a world: played in process, told as events."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from shared.catalog import Catalog
+from shared.events import Event, make_event_id
+from simulator.core import history
+from simulator.core.dynamics import Dynamics, EpisodeArray
+from simulator.core.listeners import IntArray
+from simulator.core.policies import Contextual, Policy, Random, StickyArtist, TopPopular
+from simulator.rollout import Playbacks, simulate
+
+
+class History(msgspec.Struct, frozen=True):
+    """A history's playbacks, each part by one policy and in order of episodes."""
+
+    seed: int
+    parts: tuple[Playbacks, ...]
+
+    @property
+    def n_playbacks(self) -> int:
+        """Events that it makes."""
+        return sum(map(len, self.parts))
+
+    @property
+    def n_sessions(self) -> int:
+        """Sessions played."""
+        return sum(len(part.starts) for part in self.parts)
+
+
+def play_history(dynamics: Dynamics, *, seed: int, n_sessions: int) -> History:
+    """Play the mixture of simple recommenders; each learns from those before it."""
+    episodes = np.arange(n_sessions)
+    policy_of = history.assign_policies(seed, episodes)
+    n_tracks = dynamics.n_tracks
+
+    def play(policy: Policy) -> Playbacks:
+        mine = episodes[policy_of == history.POLICIES.index(policy.name)]
+        return _join(policy.name, list(simulate(dynamics, policy, seed=seed, episodes=mine)))
+
+    simple = (play(Random(n_tracks)), play(StickyArtist(dynamics.artist_rows)))
+    log = History(seed, simple)
+    popular = play(TopPopular(learn_top_tracks(log, n_tracks), n_tracks))
+    contextual = play(Contextual(learn_neighbours(log, n_tracks), n_tracks))
+    return History(seed, (*simple, popular, contextual))
+
+
+def learn_top_tracks(log: History, n_tracks: int) -> IntArray:
+    """Learn the most popular rows from the random part of a log."""
+    random = log.parts[history.POLICIES.index("random")]
+    return history.find_top_tracks(random.track, random.time, n_tracks=n_tracks)
+
+
+def learn_neighbours(log: History, n_tracks: int) -> IntArray:
+    """Learn a small table of neighbours from the random and sticky_artist parts of a log."""
+    pairs = [history.make_pairs(p.position, p.track, p.time) for p in log.parts[:2]]
+    return history.find_neighbours(pairs, n_tracks=n_tracks)
+
+
+def make_events(played: History, catalog: Catalog, day: date) -> Iterator[Event]:
+    """Tell a history as events; the same history and day make the same ids.
+
+    Args:
+        played: The history.
+        catalog: Of its world.
+        day: On which it happened, UTC.
+
+    Yields:
+        Events, sessions in order of their start.
+    """
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    sessions = sorted(
+        (int(part.episode[start]), part, int(start), int(end))
+        for part in played.parts
+        for start, end in zip(part.starts, [*part.starts[1:], len(part)], strict=True)
+    )
+    episodes: EpisodeArray = np.array([episode for episode, *_ in sessions], dtype=np.int64)
+    starts = history.schedule_sessions(
+        played.seed,
+        episodes,
+        users=[int(part.user[start]) for _, part, start, _ in sessions],
+        lengths=[end - start for *_, start, end in sessions],
+    )
+    for (_, part, first, end), start_ms in zip(sessions, starts, strict=True):
+        begins_at = midnight + timedelta(milliseconds=start_ms)
+        yield from _tell_session(
+            part, slice(first, end), seed=played.seed, catalog=catalog, begins_at=begins_at
+        )
+
+
+def _tell_session(
+    part: Playbacks, rows: slice, *, seed: int, catalog: Catalog, begins_at: datetime
+) -> Iterator[Event]:
+    episode, user = int(part.episode[rows.start]), int(part.user[rows.start])
+    session: UUID = make_event_id(begins_at, seed, episode, "session")
+    tracks = catalog.track_ids[part.track[rows]].tolist()
+    times: list[float] = part.time[rows].tolist()
+    propensities: list[float] = part.propensity[rows].tolist()
+    fell_back: list[bool] = part.fell_back[rows].tolist()
+    step = timedelta(milliseconds=history.PLAYBACK_MS)
+    last = len(tracks) - 1
+    timestamp = begins_at
+    for position, (track, time) in enumerate(zip(tracks, times, strict=True)):
+        event_id = make_event_id(timestamp, seed, episode, position)
+        if position == last:
+            yield Event(
+                event_id=event_id,
+                message="last",
+                timestamp=timestamp,
+                user=user,
+                session=session,
+                position=position,
+                track=track,
+                time=time,
+            )
+            return
+        fallback = fell_back[position + 1]
+        yield Event(
+            event_id=event_id,
+            message="next",
+            timestamp=timestamp,
+            user=user,
+            session=session,
+            position=position,
+            track=track,
+            time=time,
+            recommendation=tracks[position + 1],
+            recommender="random" if fallback else part.recommender,
+            propensity=propensities[position + 1],
+            fallback=f"{part.recommender}:no candidates" if fallback else None,
+        )
+        timestamp += step
+
+
+def _join(name: str, batches: list[Playbacks]) -> Playbacks:
+    """Join batches; a policy may have had no episode at all."""
+
+    def column(attribute: str, dtype: type) -> npt.NDArray[Any]:
+        empty: npt.NDArray[Any] = np.empty(0, dtype=dtype)
+        return np.concatenate([empty, *(getattr(batch, attribute) for batch in batches)])
+
+    return Playbacks(
+        episode=column("episode", np.int64),
+        user=column("user", np.int32),
+        position=column("position", np.int32),
+        track=column("track", np.int32),
+        time=column("time", np.float64),
+        propensity=column("propensity", np.float64),
+        fell_back=column("fell_back", np.bool_),
+        recommender=name,
+    )
