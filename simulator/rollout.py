@@ -108,8 +108,10 @@ def simulate_sessions(
         seed: Of the listeners and the policy.
         episodes: Which episodes, ascending.
     """
-    times, tracks = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    times: list[FloatArray] = [np.empty(0)]
+    tracks: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
     for batch in simulate(dynamics, policy, seed=seed, episodes=episodes):
-        times.append(np.add.reduceat(batch.time, batch.starts))
+        total: FloatArray = np.add.reduceat(batch.time, batch.starts)
+        times.append(np.round(total, 2))  # exact hundredths
         tracks.append(np.diff(np.append(batch.starts, len(batch))))
     return summarise(np.concatenate(times), np.concatenate(tracks))

@@ -66,7 +66,7 @@ class LiveSession:
         self.position += 1
         self.track = track
         self.time = 0.0 if track in self._played else self._react(track, artist)
-        self.total_time += self.time
+        self.total_time = round(self.total_time + self.time, 2)  # exact hundredths
         self._played.add(track)
         self._n_of_artist[artist] = self._n_of_artist.get(artist, 0) + 1
         if draw_uniform(self.key, self.position, Purpose.PATIENCE) >= self.time:

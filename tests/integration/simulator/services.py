@@ -1,0 +1,95 @@
+"""Stand-ins for the services, on a real socket, that answer as a test tells them to."""
+
+import json
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+class FakeRecommender:
+    """Recommends the next track id, and remembers every request.
+
+    Attributes:
+        url: Where it answers, once it runs.
+        requests: (path, body, idempotency key) of each.
+        breaks_at: The request that is answered with 500, counted from 1.
+        faults: Answers given before the usual one, first come first served.
+    """
+
+    def __init__(self, n_tracks: int) -> None:
+        self.url = ""
+        self.breaks_at = 0
+        self.n_tracks = n_tracks
+        self.requests: list[tuple[str, dict[str, float], str]] = []
+        self.faults: list[web.Response | None] = []
+        self.active: dict[str, int] = {}
+        self.overlaps = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        user = request.match_info["user"]
+        body = await request.json()
+        self.requests.append((request.path, body, request.headers["Idempotency-Key"]))
+        if len(self.requests) == self.breaks_at:
+            return web.Response(status=500)
+        if self.faults:
+            fault = self.faults.pop(0)
+            if fault is None:  # cut the connection
+                assert request.transport is not None
+                request.transport.close()
+                return web.Response()
+            return fault
+        self._note_session(user, request.path, body)
+        if request.path.startswith("/last"):
+            return web.json_response({"user": int(user)})
+        track = (body["track"] * 7 + 3) % self.n_tracks
+        return web.json_response({"user": int(user), "track": track, "recommender": "fake"})
+
+    def _note_session(self, user: str, path: str, body: dict[str, float]) -> None:
+        episode = self.requests[-1][2].split(":")[1]
+        if self.active.setdefault(user, int(episode)) != int(episode):
+            self.overlaps += 1
+        if path.startswith("/last"):
+            del self.active[user]
+
+    def make_server(self, port: int | None = None) -> TestServer:
+        app = web.Application()
+        app.router.add_post("/next/{user}", self.answer)
+        app.router.add_post("/last/{user}", self.answer)
+        return TestServer(app, port=port)
+
+
+class FakeLogger:
+    """Stores lines by their event id."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, dict[str, object]] = {}
+        self.types: set[str] = set()
+        self.n_requests = 0
+        self.rejects = False
+        self.faults: list[web.Response] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.n_requests += 1
+        self.types.add(request.content_type)
+        events = [json.loads(line) for line in (await request.read()).splitlines()]
+        if self.faults:
+            return self.faults.pop(0)
+        new = {e["event_id"]: e for e in events if e["event_id"] not in self.stored}
+        if self.rejects:
+            new = {}
+        self.stored |= new
+        n_rejected = len(events) if self.rejects else 0
+        return web.json_response(
+            {
+                "received": len(events),
+                "stored": len(new),
+                "duplicates": len(events) - len(new) - n_rejected,
+                "rejected": n_rejected,
+                "reasons": ["track: too large"] if self.rejects else [],
+            }
+        )
+
+    def make_server(self) -> TestServer:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/events", self.answer)
+        return TestServer(app)
