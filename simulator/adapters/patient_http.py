@@ -1,6 +1,7 @@
 """HTTP POST that outlives a short absence of the service, and never hides another fault."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping
 
@@ -23,6 +24,9 @@ class PatientClient:
 
     Only faults of the connection, 429 and 503 are tried again: whoever posts makes the request
     repeatable, by an `Idempotency-Key` or by ids of its own.
+
+    It speaks to httpx's transport without httpx's client: cookies, redirects and authentication,
+    which no service of ours has, cost as much as the request itself.
     """
 
     def __init__(
@@ -47,21 +51,18 @@ class PatientClient:
         self._patience_s = patience_s
         self._notify = notify
         self._away_since: float | None = None
+        self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
         limits = httpx.Limits(
             max_connections=max_connections, max_keepalive_connections=max_connections
         )
-        self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(limits=limits, trust_env=False),
-            timeout=timeout_s,
-            trust_env=False,
-        )
+        self._transport: httpx.AsyncBaseTransport = AiohttpTransport(limits=limits, trust_env=False)
 
     async def __aenter__(self) -> "PatientClient":
-        await self._client.__aenter__()
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Post, and return an answer that is a success.
@@ -73,7 +74,7 @@ class PatientClient:
         started, wait_s = time.monotonic(), _FIRST_WAIT_S
         while True:
             try:
-                response = await self._client.post(url, content=content, headers=headers)
+                response = await self._attempt(url, content, headers)
                 fault = f"answered {response.status_code}"
                 if response.status_code not in _RETRIED_STATUS:
                     self._note_back()
@@ -90,6 +91,19 @@ class PatientClient:
             await asyncio.sleep(min(wait_s, left_s))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
+    async def _attempt(
+        self, url: str, content: bytes, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        request = httpx.Request(
+            "POST", _parse_url(url), content=content, headers=headers, extensions=self._extensions
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
     def _note_away(self, url: str, fault: str) -> None:
         if self._away_since is None:
             self._away_since = time.monotonic()
@@ -100,6 +114,11 @@ class PatientClient:
             away_s = time.monotonic() - self._away_since
             self._away_since = None
             self._notify(f"{self.base_url}: back after {away_s:.1f} s, going on")
+
+
+@functools.lru_cache(maxsize=65_536)
+def _parse_url(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 def _check(url: str, response: httpx.Response) -> httpx.Response:

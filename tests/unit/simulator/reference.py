@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,15 +21,18 @@ class ReferenceSession:
         self.key = episode_key(seed, episode)
         self.user = int(self.draw(0, Purpose.USER) * len(listeners))
         which = int(self.draw(0, Purpose.INTEREST) * listeners.n_interests[self.user])
-        self.interest = dynamics.embeddings[listeners.interests[self.user, which]]
+        interest_row = int(listeners.interests[self.user, which])
+        self.interest = dynamics.embeddings[interest_row]
         k = int(min(listeners.neighbours[self.user], dynamics.n_tracks))
-        scores = [float(np.einsum("j,j->", e, self.interest)) for e in dynamics.embeddings]
-        nearest = sorted(range(dynamics.n_tracks), key=lambda row: (-scores[row], row))[:k]
-        first = nearest[int(self.draw(0, Purpose.FIRST_TRACK) * k)]
+        first = self.find_nearest(interest_row)[int(self.draw(0, Purpose.FIRST_TRACK) * k)]
         self.tracks = [first]
         self.times = [1.0]
         self.artists = Counter([int(dynamics.artist_rows[first])])
         self.budget = int(listeners.budget[self.user])
+
+    def find_nearest(self, interest_row: int) -> list[int]:
+        scores = [float(np.einsum("j,j->", e, self.interest)) for e in self.dynamics.embeddings]
+        return sorted(range(self.dynamics.n_tracks), key=lambda row: (-scores[row], row))
 
     def draw(self, position: int, purpose: int) -> float:
         return draw_uniform(self.key, position, purpose)
@@ -52,10 +55,15 @@ class ReferenceSession:
 
 
 def play_reference(
-    dynamics: Dynamics, recommend: Recommend, *, seed: int, episode: int
+    dynamics: Dynamics,
+    recommend: Recommend,
+    *,
+    seed: int,
+    episode: int,
+    session_type: type[ReferenceSession] = ReferenceSession,
 ) -> ReferenceSession:
     """Play one episode to its end."""
-    session = ReferenceSession(dynamics, seed, episode)
+    session = session_type(dynamics, seed, episode)
     while session.budget > 0:
         session.listen(recommend(session))
     return session
@@ -63,7 +71,7 @@ def play_reference(
 
 def recommend_random(session: ReferenceSession) -> int:
     """Draw until the track is a new one."""
-    return _draw_new(session, list(range(session.dynamics.n_tracks)))
+    return _draw_new(session, range(session.dynamics.n_tracks))
 
 
 def recommend_sticky(session: ReferenceSession) -> int:
@@ -75,7 +83,7 @@ def recommend_sticky(session: ReferenceSession) -> int:
     return _draw_new(session, own)
 
 
-def _draw_new(session: ReferenceSession, rows: list[int]) -> int:
+def _draw_new(session: ReferenceSession, rows: Sequence[int]) -> int:
     attempt = 0
     while True:
         uniform = session.draw(len(session.tracks), Purpose.CHOICE + attempt)
