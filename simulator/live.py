@@ -97,6 +97,7 @@ async def play_episodes(
             session = LiveSession(dynamics, seed, episode)
             async with turn[session.user]:  # a lock serves in the order of asking
                 on_result(await play_episode(session, recommender))
+            await asyncio.sleep(0)  # a local recommender never waits: let Ctrl-C in
 
     try:
         async with asyncio.TaskGroup() as tasks:

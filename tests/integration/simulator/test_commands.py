@@ -1,6 +1,7 @@
 """The command line, from words to exit code."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,27 @@ def test_the_environment_overrides_the_file(config: Path, monkeypatch: pytest.Mo
     settings = load_settings(config)
     assert settings.recommender.url == "http://elsewhere:1"
     assert settings.recommender.patience_s == 0.1
+
+
+@pytest.mark.parametrize("command", [["run", "--concurrency", "8"], ["multi", "--processes", "2"]])
+def test_ctrl_c_prints_what_was_played(config: Path, command: list[str]) -> None:
+    words = ["--config", str(config), "--episodes", "1000000", *command, "--recommender", "dummy"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulator", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process:
+        process.stderr.readline()  # the first line of progress: episodes are being played
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    (line,) = map(json.loads, out.splitlines())
+    assert "partial" in line["title"]
+    assert line["n_sessions"] > 0
