@@ -95,7 +95,7 @@ def serve(n_tracks: int, port: Connection) -> None:
     asyncio.run(run())
 
 
-async def play_live(world: World, dynamics: Dynamics, url: str, n_episodes: int) -> list[Result]:
+async def play_live(world: World, dynamics: Dynamics, *, url: str, n_episodes: int) -> list[Result]:
     """Play episodes against a service, 64 at a time."""
     results: list[Result] = []
     client = PatientClient(
@@ -121,9 +121,9 @@ def measure_http(world: World, dynamics: Dynamics, n_episodes: int) -> tuple[flo
     server = context.Process(target=serve, args=(len(world.catalog), theirs), daemon=True)
     server.start()
     url = f"http://127.0.0.1:{ours.recv()}"
-    asyncio.run(play_live(world, dynamics, url, 50))  # warm
+    asyncio.run(play_live(world, dynamics, url=url, n_episodes=50))  # warm
     wall, cpu = time.perf_counter(), time.process_time()
-    results = asyncio.run(play_live(world, dynamics, url, n_episodes))
+    results = asyncio.run(play_live(world, dynamics, url=url, n_episodes=n_episodes))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     server.terminate()
     n_requests = sum(result.tracks for result in results)

@@ -100,43 +100,30 @@ def _tell_session(
 ) -> Iterator[Event]:
     episode, user = int(part.episode[rows.start]), int(part.user[rows.start])
     session: UUID = make_event_id(begins_at, seed, episode, "session")
-    tracks = catalog.track_ids[part.track[rows]].tolist()
-    times: list[float] = part.time[rows].tolist()
-    propensities: list[float] = part.propensity[rows].tolist()
+    tracks: list[int] = catalog.track_ids[part.track[rows]].tolist()
     fell_back: list[bool] = part.fell_back[rows].tolist()
-    step = timedelta(milliseconds=history.PLAYBACK_MS)
-    last = len(tracks) - 1
-    timestamp = begins_at
-    for position, (track, time) in enumerate(zip(tracks, times, strict=True)):
-        event_id = make_event_id(timestamp, seed, episode, position)
-        if position == last:
-            yield Event(
-                event_id=event_id,
-                message="last",
-                timestamp=timestamp,
-                user=user,
-                session=session,
-                position=position,
-                track=track,
-                time=time,
-            )
-            return
-        fallback = fell_back[position + 1]
+    # What a report was answered is what was played next; the last is answered nothing.
+    recommendations = [*tracks[1:], None]
+    recommenders = [*("random" if fell else part.recommender for fell in fell_back[1:]), None]
+    fallbacks = [f"{part.recommender}:no_candidates" if fell else None for fell in fell_back[1:]]
+    propensities = [*part.propensity[rows].tolist()[1:], None]
+    for position, time in enumerate(part.time[rows].tolist()):
+        timestamp = begins_at + timedelta(milliseconds=position * history.PLAYBACK_MS)
+        recommendation = recommendations[position]
         yield Event(
-            event_id=event_id,
-            message="next",
+            event_id=make_event_id(timestamp, seed, episode, position),
+            message="last" if recommendation is None else "next",
             timestamp=timestamp,
             user=user,
             session=session,
             position=position,
-            track=track,
+            track=tracks[position],
             time=time,
-            recommendation=tracks[position + 1],
-            recommender="random" if fallback else part.recommender,
-            propensity=propensities[position + 1],
-            fallback=f"{part.recommender}:no candidates" if fallback else None,
+            recommendation=recommendation,
+            recommender=recommenders[position],
+            propensity=propensities[position],
+            fallback=None if recommendation is None else fallbacks[position],
         )
-        timestamp += step
 
 
 def _join(name: str, batches: list[Playbacks]) -> Playbacks:

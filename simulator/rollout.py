@@ -60,10 +60,13 @@ def simulate(
         The playbacks of one batch of episodes.
     """
     for start in range(0, len(episodes), policy.batch_size):
-        yield play_batch(dynamics, policy, seed, episodes[start : start + policy.batch_size])
+        batch = episodes[start : start + policy.batch_size]
+        yield play_batch(dynamics, policy, seed=seed, episodes=batch)
 
 
-def play_batch(dynamics: Dynamics, policy: Policy, seed: int, episodes: EpisodeArray) -> Playbacks:
+def play_batch(
+    dynamics: Dynamics, policy: Policy, *, seed: int, episodes: EpisodeArray
+) -> Playbacks:
     """Play episodes at once, until the last listener has left."""
     sessions = dynamics.open_sessions(seed, episodes)
     slot_users = dynamics.listeners.ids[sessions.users]

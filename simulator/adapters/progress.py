@@ -12,7 +12,7 @@ _LINE_EVERY_S = 5.0
 class RunProgress:
     """Counts steps of a run and shows them with their rate and a note."""
 
-    def __init__(self, console: Console, title: str, total: int, unit: str) -> None:
+    def __init__(self, console: Console, title: str, *, total: int, unit: str) -> None:
         """Start from nothing; use it as a context manager.
 
         Args:

@@ -71,7 +71,7 @@ async def _send(
     n_events: int,
     patience_s: float,
 ) -> Receipt:
-    with RunProgress(console, "history", n_events, "events") as progress:
+    with RunProgress(console, "history", total=n_events, unit="events") as progress:
         client = PatientClient(
             arguments.logger,
             timeout_s=_TIMEOUT_S,

@@ -1,7 +1,8 @@
 """What a live run is, and playing it in this process."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from rich.console import Console
@@ -74,7 +75,7 @@ def play_here(
         ServiceError: If the recommender cannot be used.
     """
     prepare(stage.dynamics, run.seed, episodes)
-    with RunProgress(console, "episodes", len(episodes), "episodes") as progress:
+    with RunProgress(console, "episodes", total=len(episodes), unit="episodes") as progress:
         reward = 0.0
 
         def note(result: Result) -> None:
@@ -103,8 +104,7 @@ async def play_stage(
         note: Told of each finished episode.
         say: Told when the recommender goes away and comes back.
     """
-
-    async def play(recommender: Recommender) -> None:
+    async with _open_recommender(run, stage, say) as recommender:
         await play_episodes(
             stage.dynamics,
             recommender,
@@ -114,11 +114,16 @@ async def play_stage(
             on_result=note,
         )
 
+
+@contextlib.asynccontextmanager
+async def _open_recommender(
+    run: Run, stage: Stage, say: Callable[[str], None]
+) -> AsyncIterator[Recommender]:
     if run.recommender == "dummy":
-        await play(LocalRandom(stage.dynamics.n_tracks))
+        yield LocalRandom(stage.dynamics.n_tracks)
         return
     if run.recommender == "console":
-        await play(ConsoleRecommender(stage.catalog, Console()))
+        yield ConsoleRecommender(stage.catalog, Console())
         return
     client = PatientClient(
         run.settings.recommender.url,
@@ -128,4 +133,4 @@ async def play_stage(
         notify=say,
     )
     async with client:
-        await play(RemoteRecommender(client, stage.catalog, seed=run.seed, run_id=run.run_id))
+        yield RemoteRecommender(client, stage.catalog, seed=run.seed, run_id=run.run_id)

@@ -42,14 +42,18 @@ def play_in_processes(
     context = multiprocessing.get_context("spawn")
     told: Any = context.Queue()
     workers = [
-        context.Process(target=_work, args=(run, episodes.tolist(), share, n_processes, told))
+        context.Process(
+            target=_work,
+            args=(run, episodes.tolist(), told),
+            kwargs={"share": share, "n_shares": n_processes},
+        )
         for share in range(n_processes)
     ]
     try:
-        with RunProgress(console, "episodes", len(episodes), "episodes") as progress:
+        with RunProgress(console, "episodes", total=len(episodes), unit="episodes") as progress:
             for worker in workers:
                 worker.start()
-            _listen(told, workers, progress, results)
+            _listen(told, workers, progress=progress, results=results)
     finally:
         for worker in workers:
             if worker.is_alive():
@@ -58,7 +62,7 @@ def play_in_processes(
             worker.join()
 
 
-def _listen(told: Any, workers: list[Any], progress: RunProgress, results: list[Result]) -> None:
+def _listen(told: Any, workers: list[Any], *, progress: RunProgress, results: list[Result]) -> None:
     n_done = 0
     reward = 0.0
     while n_done < len(workers):
@@ -85,7 +89,7 @@ def _check_alive(workers: list[BaseProcess]) -> None:
             raise ServiceError(f"{worker.name} died with exit code {worker.exitcode}")
 
 
-def _work(run: Run, episodes: list[int], share: int, n_shares: int, told: Any) -> None:
+def _work(run: Run, episodes: list[int], told: Any, *, share: int, n_shares: int) -> None:
     """Play one share; the parent decides what Ctrl-C means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -70,6 +70,7 @@ def estimate_popularity(
 def make_embeddings(
     artist_rows: IntArray,
     artist_genres: IntArray,
+    *,
     popularity: FloatArray,
     seed: np.random.SeedSequence,
 ) -> Float32Array:

@@ -90,7 +90,7 @@ def make_world(parameters: WorldParameters) -> World:
     ]
     return World(
         make_catalog(tracks),
-        geometry.make_embeddings(track_artist, genres, popularity, seeds[2]),
+        geometry.make_embeddings(track_artist, genres, popularity=popularity, seed=seeds[2]),
         make_users(parameters.n_users, popularity, np.random.default_rng(seeds[3])),
     )
 
@@ -130,7 +130,9 @@ def make_embeddings_for(catalog: Catalog, users: tuple[User, ...], seed: int) ->
         len(catalog.artists), geometry.N_GENRES, np.random.default_rng(seeds[0])
     )
     popularity = geometry.estimate_popularity(catalog.track_ids, counts)
-    return geometry.make_embeddings(catalog.artist_rows, genres, popularity, seeds[1])
+    return geometry.make_embeddings(
+        catalog.artist_rows, genres, popularity=popularity, seed=seeds[1]
+    )
 
 
 def interest_rows(catalog: Catalog, users: tuple[User, ...]) -> list[np.ndarray]:

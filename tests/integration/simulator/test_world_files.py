@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from simulator.adapters.world_files import create_world, import_world, load_manifest, load_world
-from simulator.core.world import WorldError, WorldParameters, make_world
+from simulator.core.policies import Random, StickyArtist
+from simulator.core.world import WorldError, WorldParameters, make_dynamics, make_world
+from simulator.rollout import simulate_sessions
 from tests.unit.simulator.worlds import SMALL
 
 
@@ -156,12 +158,20 @@ def test_import_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
 
 
 def test_botifys_own_files_make_a_world(botify_data: Path, tmp_path: Path) -> None:
-    manifest = import_world(botify_data, tmp_path / "botify", seed=0)
+    manifest = import_world(botify_data, tmp_path / "botify", seed=7)
     assert (manifest.n_tracks, manifest.n_artists, manifest.n_users) == (50_000, 11_464, 10_000)
     started = time.perf_counter()
     world = load_world(tmp_path / "botify")
     assert time.perf_counter() - started < 3  # under 1 s alone; tests share the machine
     assert world.catalog.tracks[0].title == "The Cove"
+    dynamics = make_dynamics(world)
+    policies = (Random(50_000), StickyArtist(dynamics.artist_rows, replays=True))
+    random, sticky = (
+        simulate_sessions(dynamics, policy, seed=1, episodes=np.arange(6_000))
+        for policy in policies
+    )
+    assert abs(random.time.mean - 2.15) < 0.08  # WORLD.md, both intervals
+    assert abs(sticky.time.mean - 3.02) < 0.06
 
 
 def test_a_large_world_is_made_block_by_block(tmp_path: Path) -> None:

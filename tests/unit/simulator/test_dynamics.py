@@ -37,7 +37,7 @@ def rows_of(playbacks: Playbacks, episode: int) -> Playbacks:
 def test_batch_equals_the_plain_loop_number_for_number(
     policy: Policy, recommend: Recommend
 ) -> None:
-    playbacks = play_batch(DYNAMICS, policy, 3, np.arange(150))
+    playbacks = play_batch(DYNAMICS, policy, seed=3, episodes=np.arange(150))
     for episode in range(150):
         session = play_reference(DYNAMICS, recommend, seed=3, episode=episode)
         played = rows_of(playbacks, episode)
@@ -48,7 +48,9 @@ def test_batch_equals_the_plain_loop_number_for_number(
 
 
 def test_live_session_equals_its_row_of_a_batch_bit_for_bit() -> None:
-    playbacks = play_batch(DYNAMICS, StickyArtist(DYNAMICS.artist_rows), 11, np.arange(200))
+    playbacks = play_batch(
+        DYNAMICS, StickyArtist(DYNAMICS.artist_rows), seed=11, episodes=np.arange(200)
+    )
     for episode in range(200):
         played = rows_of(playbacks, episode)
         session = LiveSession(DYNAMICS, 11, episode)
@@ -66,9 +68,9 @@ def test_live_session_equals_its_row_of_a_batch_bit_for_bit() -> None:
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=30, unique=True), st.data())
 def test_episodes_do_not_depend_on_the_batch(episodes: list[int], data: st.DataObject) -> None:
     policy = Random(DYNAMICS.n_tracks)
-    together = play_batch(DYNAMICS, policy, 1, np.array(episodes))
+    together = play_batch(DYNAMICS, policy, seed=1, episodes=np.array(episodes))
     alone = data.draw(st.sampled_from(episodes))
-    single = play_batch(make_small_dynamics(), policy, 1, np.array([alone]))
+    single = play_batch(make_small_dynamics(), policy, seed=1, episodes=np.array([alone]))
     same = rows_of(together, alone)
     assert same.track.tolist() == single.track.tolist()
     assert same.time.tolist() == single.time.tolist()

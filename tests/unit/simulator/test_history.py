@@ -77,7 +77,7 @@ def test_a_fallback_is_said() -> None:
     assert fell_back
     assert {event.recommender for event in fell_back} == {"random"}
     reasons = {event.fallback for event in fell_back}
-    assert reasons <= {f"{name}:no candidates" for name in history.POLICIES}
+    assert reasons <= {f"{name}:no_candidates" for name in history.POLICIES}
 
 
 def test_policies_have_their_shares() -> None:

@@ -23,7 +23,7 @@ POLICIES: list[Policy] = [
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_no_policy_replays_a_track(policy: Policy) -> None:
-    playbacks = play_batch(DYNAMICS, policy, 1, np.arange(60))
+    playbacks = play_batch(DYNAMICS, policy, seed=1, episodes=np.arange(60))
     pairs = set(zip(playbacks.episode.tolist(), playbacks.track.tolist(), strict=True))
     # A session that hears the whole catalogue can only repeat it.
     lengths = np.bincount(playbacks.episode)
@@ -32,7 +32,7 @@ def test_no_policy_replays_a_track(policy: Policy) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_propensities_are_probabilities(policy: Policy) -> None:
-    playbacks = play_batch(DYNAMICS, policy, 2, np.arange(60))
+    playbacks = play_batch(DYNAMICS, policy, seed=2, episodes=np.arange(60))
     chosen = playbacks.position > 0
     assert np.isnan(playbacks.propensity[~chosen]).all()
     assert (playbacks.propensity[chosen] > 0).all()
@@ -40,7 +40,9 @@ def test_propensities_are_probabilities(policy: Policy) -> None:
 
 
 def test_sticky_artist_stays_until_the_artist_is_used_up() -> None:
-    playbacks = play_batch(DYNAMICS, StickyArtist(DYNAMICS.artist_rows), 1, np.arange(500))
+    playbacks = play_batch(
+        DYNAMICS, StickyArtist(DYNAMICS.artist_rows), seed=1, episodes=np.arange(500)
+    )
     artist = DYNAMICS.artist_rows[playbacks.track]
     inside = playbacks.position > 0
     stays = artist[1:] == artist[:-1]
@@ -51,7 +53,7 @@ def test_sticky_artist_stays_until_the_artist_is_used_up() -> None:
 
 def test_sticky_artist_with_replays_plays_only_one_artist() -> None:
     policy = StickyArtist(DYNAMICS.artist_rows, replays=True)
-    playbacks = play_batch(DYNAMICS, policy, 1, np.arange(500))
+    playbacks = play_batch(DYNAMICS, policy, seed=1, episodes=np.arange(500))
     assert not playbacks.fell_back.any()
     artists = DYNAMICS.artist_rows[playbacks.track]
     firsts = np.repeat(artists[playbacks.starts], np.bincount(playbacks.episode))
@@ -59,7 +61,7 @@ def test_sticky_artist_with_replays_plays_only_one_artist() -> None:
 
 
 def test_contextual_recommends_neighbours_of_the_first_track_uniformly() -> None:
-    playbacks = play_batch(DYNAMICS, Contextual(TABLE, 400), 1, np.arange(3_000))
+    playbacks = play_batch(DYNAMICS, Contextual(TABLE, 400), seed=1, episodes=np.arange(3_000))
     first = playbacks.track[playbacks.starts]
     second = playbacks.track[playbacks.starts + 1]
     offset = (second - first) % 400
@@ -71,14 +73,14 @@ def test_contextual_recommends_neighbours_of_the_first_track_uniformly() -> None
 
 
 def test_top_popular_recommends_only_the_top_while_it_lasts() -> None:
-    playbacks = play_batch(DYNAMICS, TopPopular(TOP, 400), 1, np.arange(200))
+    playbacks = play_batch(DYNAMICS, TopPopular(TOP, 400), seed=1, episodes=np.arange(200))
     chosen = (playbacks.position > 0) & ~playbacks.fell_back
     assert set(playbacks.track[chosen]) <= set(TOP.tolist())
 
 
 def test_random_repeats_only_when_everything_is_played() -> None:
     dynamics = make_flat_dynamics(n_tracks=3, n_artists=3, bias=2.0)
-    playbacks = play_batch(dynamics, Random(3), 0, np.arange(50))
+    playbacks = play_batch(dynamics, Random(3), seed=0, episodes=np.arange(50))
     for start in playbacks.starts:
         assert len(set(playbacks.track[start : start + 3].tolist())) == 3
     assert np.allclose(playbacks.propensity[playbacks.position == 1], 1 / 2)

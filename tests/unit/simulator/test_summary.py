@@ -39,4 +39,4 @@ def test_a_world_that_is_not_standard_is_told_why() -> None:
     ]
     faults = find_faults(summarise(tracks.astype(float), tracks), budget=0.0)
     assert len(faults) == 1
-    assert "outside 2.1 to 2.25" in faults[0]
+    assert "outside 1.9 to 2.45" in faults[0]

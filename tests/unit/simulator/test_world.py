@@ -9,13 +9,16 @@ from shared.catalog import Track, make_catalog
 from simulator.core import geometry
 from simulator.core.listeners import User
 from simulator.core.names import make_artist_names, make_genre_names, make_titles
+from simulator.core.policies import Random
 from simulator.core.world import (
     WorldError,
     WorldParameters,
     interest_rows,
+    make_dynamics,
     make_embeddings_for,
     make_world,
 )
+from simulator.rollout import simulate_sessions
 from tests.unit.simulator.worlds import SMALL
 
 
@@ -60,6 +63,16 @@ def test_the_largest_artist_has_about_80_of_50_000_tracks() -> None:
     assert sizes.max() == 80
 
 
+def test_random_gives_the_standard_time_on_average_over_worlds() -> None:
+    means = []
+    for seed in range(10):
+        parameters = WorldParameters(n_tracks=5_000, n_artists=500, n_users=2_000, seed=seed)
+        dynamics = make_dynamics(make_world(parameters))
+        summary = simulate_sessions(dynamics, Random(5_000), seed=1, episodes=np.arange(4_000))
+        means.append(summary.time.mean)
+    assert 2.1 < np.mean(means) < 2.25  # WORLD.md
+
+
 def test_users_are_the_standard_worlds() -> None:
     users = make_world(WorldParameters(n_tracks=2_000, n_artists=200, n_users=4_000)).users
     assert {len(user.interests) for user in users} == {3}
@@ -78,7 +91,7 @@ def test_shares_of_genre_artist_and_track_are_the_calibrated_ones() -> None:
     artist_rows = np.repeat(np.arange(3_000), 3).astype(np.int32)
     genres = geometry.draw_artist_genres(3_000, 64, np.random.default_rng(1))
     seed = np.random.SeedSequence(1)
-    placed = geometry.make_embeddings(artist_rows, genres, np.ones(9_000), seed)
+    placed = geometry.make_embeddings(artist_rows, genres, popularity=np.ones(9_000), seed=seed)
     directions = placed / np.linalg.norm(placed, axis=1, keepdims=True)
     same_artist = (directions[0::3] * directions[1::3]).sum(axis=1).mean()
     assert abs(same_artist - 0.69) < 0.04  # 0.34 + 0.35
