@@ -1,6 +1,8 @@
 """The command line, from words to exit code."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -202,3 +204,29 @@ def test_ctrl_c_prints_what_was_played(config: Path, command: list[str]) -> None
     (line,) = map(json.loads, out.splitlines())
     assert "partial" in line["title"]
     assert line["n_sessions"] > 0
+
+
+def test_at_a_terminal_a_person_ends_the_days(config: Path) -> None:
+    words = ["--config", str(config), "--episodes", "5", "single", "--recommender", "dummy"]
+    ours, theirs = pty.openpty()
+    os.write(ours, b"y\nn\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "simulator", *words, "--json"],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("n_sessions") == 2
+    assert "Day 2 is over. Continue? [y/n]" in result.stdout
+
+
+def test_without_a_terminal_there_is_one_day(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--config", str(config), "--episodes", "5", "single", "--recommender", "dummy"]
+    assert main([*words, "--json"]) == 0
+    assert len(read_lines(capsys)) == 1
