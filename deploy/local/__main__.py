@@ -1,0 +1,140 @@
+"""`python -m deploy.local COMMAND`: run Segue as processes on this machine.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or settings; 3 (of `status`) the stack is not running.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from deploy.local.display import create_console, format_duration, make_table
+from deploy.local.logs import show_logs
+from deploy.local.programs import Stack
+from deploy.local.segue import create_stack
+from deploy.local.servers import ServerError
+from deploy.local.settings import SettingsError, parse_settings, read_environment
+from deploy.local.stack import ProgramStatus, StackError, clean, down, fetch_status, up
+from deploy.local.supervision import SupervisionError
+
+DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command on the stack that the environment describes."""
+    console = create_console()
+    options = _create_parser().parse_args(arguments)
+    try:
+        stack = create_stack(parse_settings(read_environment()), console)
+        return int(COMMANDS[options.command](stack, console, options))
+    except SettingsError as error:
+        return _refuse(error, USAGE)
+    except (StackError, ServerError, SupervisionError) as error:
+        return _refuse(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def run_up(stack: Stack, console: Console, _: argparse.Namespace) -> int:
+    """Start the stack and list where it is."""
+    up(stack, console)
+    show_addresses(stack, console)
+    return DONE
+
+
+def run_down(stack: Stack, console: Console, _: argparse.Namespace) -> int:
+    """Stop the stack."""
+    down(stack, console)
+    return DONE
+
+
+def run_clean(stack: Stack, console: Console, _: argparse.Namespace) -> int:
+    """Stop the stack and delete its data."""
+    clean(stack, console)
+    return DONE
+
+
+def run_ps(stack: Stack, console: Console, _: argparse.Namespace) -> int:
+    """List the programs."""
+    rows = [_describe(status, time.time()) for status in fetch_status(stack)]
+    console.print(make_table(["service", "state", "pid", "uptime", "port"], rows))
+    return DONE
+
+
+def run_status(stack: Stack, console: Console, _: argparse.Namespace) -> int:
+    """Say in one line, and by the exit status, whether the stack is ready."""
+    statuses = fetch_status(stack)
+    if all(status.word == "stopped" for status in statuses):
+        console.print("stopped")
+        return NOT_RUNNING
+    missing = [f"{each.program.name} ({each.word})" for each in statuses if not each.is_ready]
+    console.print(f"not ready: {', '.join(missing)}" if missing else "ready")
+    return FAILED if missing else DONE
+
+
+def run_logs(stack: Stack, _: Console, options: argparse.Namespace) -> int:
+    """Show the ends of the log files."""
+    names = [program.name for program in stack.programs]
+    if options.service and options.service not in names:
+        raise SettingsError(f"no service is called {options.service!r}; there are {names}")
+    paths = {name: stack.log(name) for name in ([options.service] if options.service else names)}
+    show_logs(paths, n_lines=options.lines, follow=options.follow, write=_print_flushed)
+    return DONE
+
+
+def show_addresses(stack: Stack, console: Console) -> None:
+    """List where each program is reached."""
+    schemes = {"redis": "redis", "postgres": "postgresql"}
+    rows = [
+        (each.name, f"{schemes.get(each.name, 'http')}://127.0.0.1:{each.port}")
+        for each in stack.programs
+    ]
+    console.print(make_table(["service", "address"], rows))
+    console.print("Stop it with `make down`; its logs: `make logs`.")
+
+
+COMMANDS = {
+    "up": run_up,
+    "down": run_down,
+    "ps": run_ps,
+    "status": run_status,
+    "logs": run_logs,
+    "clean": run_clean,
+}
+
+
+def _create_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        summary = (function.__doc__ or "").strip()
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == "logs":
+            command.add_argument("service", nargs="?", help="one service's log, not all")
+            command.add_argument("-f", "--follow", action="store_true", help="go on, until Ctrl-C")
+            command.add_argument("-n", "--lines", type=int, default=20, help="of each log (20)")
+    return parser
+
+
+def _describe(status: ProgramStatus, now: float) -> Sequence[str]:
+    state = status.state
+    pid = state.pid if state else None
+    uptime = format_duration(now - state.started_at) if state and pid else ""
+    return status.program.name, status.word, str(pid or ""), uptime, str(status.program.port)
+
+
+def _refuse(error: Exception, status: int) -> int:
+    console = create_console(stderr=True)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(str(error), markup=False)
+    return status
+
+
+def _print_flushed(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

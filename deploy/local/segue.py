@@ -1,0 +1,124 @@
+"""Segue as a local stack: its programs, what points them at each other, and its world."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.local.logs import last_lines
+from deploy.local.programs import (
+    Program,
+    Stack,
+    answers_postgres,
+    answers_redis,
+    ready_check,
+)
+from deploy.local.servers import PostgresServer, ValkeyServer
+from deploy.local.settings import ROOT, SERVICES, LocalSettings
+from deploy.local.stack import StackError
+
+WORLD_TRACKS = 50_000
+
+
+def create_stack(settings: LocalSettings, console: Console) -> Stack:
+    """Wire Segue's programs to each other."""
+    settings = dataclasses.replace(settings, environment=segue_environment(settings))
+    return Stack(
+        settings=settings,
+        programs=segue_programs(settings),
+        make_world=lambda: make_world(settings, console),
+    )
+
+
+def segue_programs(settings: LocalSettings) -> list[Program]:
+    """List the programs of Segue: databases first, then the logger, whose start migrates."""
+    valkey = ValkeyServer(settings.ports["redis"], settings.state / "redis")
+    postgres = PostgresServer(settings.ports["postgres"], settings.state / "postgres")
+    return [
+        Program(
+            name="redis",
+            command=valkey.command(),
+            port=valkey.port,
+            is_ready=lambda: answers_redis(valkey.url),
+            wave=1,
+            prepare=valkey.prepare,
+            folder=Path("/"),
+            kill_group=False,
+        ),
+        Program(
+            name="postgres",
+            command=postgres.command(),
+            port=postgres.port,
+            is_ready=lambda: answers_postgres(postgres.dsn),
+            wave=1,
+            prepare=postgres.prepare,
+            remove=postgres.remove,
+            folder=Path("/"),
+            user=postgres.system_user,
+            stop_signal="INT",  # fast shutdown; TERM would wait for every client to leave
+            stop_timeout_s=60,
+            kill_group=False,  # its children leave by themselves when they miss their parent
+        ),
+        *(
+            Program(
+                name=name,
+                command=[sys.executable, "-m", f"services.{name}"],
+                port=settings.ports[name],
+                is_ready=ready_check(settings.url(name)),
+                wave=2 if name == "logger" else 3,
+            )
+            for name in SERVICES
+        ),
+    ]
+
+
+def segue_environment(settings: LocalSettings) -> dict[str, str]:
+    """Return the settings that point every program at this stack."""
+    state = settings.state
+    redis_url = ValkeyServer(settings.ports["redis"], state / "redis").url
+    dsn = PostgresServer(settings.ports["postgres"], state / "postgres").dsn
+    ports = {f"SEGUE_{name.upper()}_PORT": str(settings.ports[name]) for name in SERVICES}
+    hosts = {f"SEGUE_{name.upper()}_HOST": "127.0.0.1" for name in SERVICES}
+    return {
+        **settings.environment,
+        **ports,
+        **hosts,
+        "SEGUE_REDIS_URL": redis_url,
+        "SEGUE_POSTGRES_DSN": dsn,
+        "SEGUE_RECOMMENDER_CATALOG": str(state / "world" / "tracks.json"),
+        "SEGUE_RECOMMENDER_EXPERIMENTS": str(ROOT / "deploy" / "experiments.yaml"),
+        "SEGUE_TRAINER_FOLDER": str(state / "models"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def make_world(settings: LocalSettings, console: Console) -> None:
+    """Generate the world into the state folder, if there is none.
+
+    Raises:
+        StackError: If the generator fails.
+    """
+    world = settings.state / "world"
+    if world.exists():
+        return
+    n_tracks = int(settings.environment.get("SEGUE_DEMO_TRACKS") or WORLD_TRACKS)
+    console.print(f"Making a world of {n_tracks:,} tracks ...")
+    log = settings.state / "logs" / "world.log"
+    staging = settings.state / "world.unfinished"
+    command = [sys.executable, "-m", "simulator", "world", "make", str(staging)]
+    with log.open("wb") as output:
+        result = subprocess.run(
+            [*command, "--tracks", str(n_tracks)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=dict(settings.environment),
+            check=False,
+        )
+    if result.returncode != 0:
+        lines = "".join(f"\n  {line}" for line in last_lines(log, 15))
+        raise StackError(f"the world could not be made:{lines}\nThe whole log: {log}")
+    staging.rename(world)
