@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from deploy.local.display import create_console, format_duration, make_table
-from deploy.local.logs import show_logs
+from deploy.demo import Step, demo_steps, run_steps
+from deploy.display import create_console, format_duration, make_table
+from deploy.errors import DeployError
 from deploy.local.programs import Stack
-from deploy.local.segue import create_stack
-from deploy.local.servers import ServerError
+from deploy.local.segue import create_demo_settings, create_stack
 from deploy.local.settings import SettingsError, parse_settings, read_environment
-from deploy.local.stack import ProgramStatus, StackError, clean, down, fetch_status, up
-from deploy.local.supervision import SupervisionError
+from deploy.local.stack import ProgramStatus, clean, down, fetch_status, up
+from deploy.logs import show_logs
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         return int(COMMANDS[options.command](stack, console, options))
     except SettingsError as error:
         return _refuse(error, USAGE)
-    except (StackError, ServerError, SupervisionError) as error:
+    except DeployError as error:
         return _refuse(error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -40,6 +40,23 @@ def main(arguments: Sequence[str]) -> int:
 def run_up(stack: Stack, console: Console, _: argparse.Namespace) -> int:
     """Start the stack and list where it is."""
     up(stack, console)
+    show_addresses(stack, console)
+    return DONE
+
+
+def start(stack: Stack, console: Console) -> str:
+    """Start the stack, as the first step of a demonstration."""
+    up(stack, console)
+    return ""
+
+
+def run_demo(stack: Stack, console: Console, _: argparse.Namespace) -> int:
+    """Run the whole loop: stack, history, training, live experiment, result."""
+    settings = create_demo_settings(stack.settings)
+    first = Step("Start the stack", lambda _: start(stack, console))
+    if not run_steps([first, *demo_steps(settings, stack.settings.environment)], console):
+        console.print(f"All logs are in {stack.state / 'logs'}.")
+        return FAILED
     show_addresses(stack, console)
     return DONE
 
@@ -96,6 +113,7 @@ def show_addresses(stack: Stack, console: Console) -> None:
 
 
 COMMANDS = {
+    "demo": run_demo,
     "up": run_up,
     "down": run_down,
     "ps": run_ps,

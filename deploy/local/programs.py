@@ -9,7 +9,8 @@ from pathlib import Path
 import asyncpg
 import redis
 
-from deploy.local.settings import ROOT, LocalSettings
+from deploy.commands import ROOT
+from deploy.local.settings import LocalSettings
 
 PROBE_TIMEOUT_S = 2.0
 

@@ -1,13 +1,12 @@
 """Segue as a local stack: its programs, what points them at each other, and its world."""
 
 import dataclasses
-import subprocess
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local.logs import last_lines
+from deploy.commands import ROOT
 from deploy.local.programs import (
     Program,
     Stack,
@@ -16,10 +15,9 @@ from deploy.local.programs import (
     ready_check,
 )
 from deploy.local.servers import PostgresServer, ValkeyServer
-from deploy.local.settings import ROOT, SERVICES, LocalSettings
-from deploy.local.stack import StackError
-
-WORLD_TRACKS = 50_000
+from deploy.local.settings import SERVICES, LocalSettings
+from deploy.settings import DemoSettings
+from deploy.world import ensure_world
 
 
 def create_stack(settings: LocalSettings, console: Console) -> Stack:
@@ -98,27 +96,20 @@ def make_world(settings: LocalSettings, console: Console) -> None:
     """Generate the world into the state folder, if there is none.
 
     Raises:
-        StackError: If the generator fails.
+        CommandError: If the generator fails.
     """
-    world = settings.state / "world"
-    if world.exists():
-        return
-    n_tracks = int(settings.environment.get("SEGUE_DEMO_TRACKS") or WORLD_TRACKS)
-    console.print(f"Making a world of {n_tracks:,} tracks ...")
+    folder = settings.state / "world"
+    if not folder.exists():
+        console.print("Making a world (once; it takes some seconds) ...")
     log = settings.state / "logs" / "world.log"
-    staging = settings.state / "world.unfinished"
-    command = [sys.executable, "-m", "simulator", "world", "make", str(staging)]
-    with log.open("wb") as output:
-        result = subprocess.run(
-            [*command, "--tracks", str(n_tracks)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env=dict(settings.environment),
-            check=False,
-        )
-    if result.returncode != 0:
-        lines = "".join(f"\n  {line}" for line in last_lines(log, 15))
-        raise StackError(f"the world could not be made:{lines}\nThe whole log: {log}")
-    staging.rename(world)
+    ensure_world(folder, n_tracks=DemoSettings().tracks, log=log, environment=settings.environment)
+
+
+def create_demo_settings(settings: LocalSettings) -> DemoSettings:
+    """Point the demonstration at the local stack."""
+    return DemoSettings(
+        trainer_url=settings.url("trainer"),
+        logger_url=settings.url("logger"),
+        world=settings.state / "world",
+        logs=settings.state / "logs",
+    )

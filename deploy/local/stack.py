@@ -10,11 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local.display import Board
-from deploy.local.logs import last_lines
+from deploy.display import Board
+from deploy.errors import DeployError
 from deploy.local.processes import describe_port_conflict, find_orphans, stop_orphans
 from deploy.local.programs import Program, Stack
 from deploy.local.supervision import ProgramState, Supervisor
+from deploy.logs import last_lines
 
 START_TIMEOUT_S = 120.0
 POLL_S = 0.1
@@ -24,6 +25,7 @@ LOG_LINES = 15
 STATE_ENTRIES = (
     "logs",
     "world",
+    "world.unfinished",
     "models",
     "supervisord.conf",
     "supervisord.pid",
@@ -32,7 +34,7 @@ STATE_ENTRIES = (
 )
 
 
-class StackError(RuntimeError):
+class StackError(DeployError):
     """A stack that does not do what it should; the message says why and what to do."""
 
 

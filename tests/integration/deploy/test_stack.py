@@ -15,11 +15,12 @@ import psutil
 import pytest
 from rich.console import Console
 
+from deploy.local.configuration import socket_path
 from deploy.local.programs import Program, Stack, answers_postgres, ready_check
 from deploy.local.servers import PostgresServer, ServerError
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import StackError, clean, down, fetch_status, up
-from deploy.local.supervision import SupervisionError, Supervisor, socket_path
+from deploy.local.supervision import SupervisionError, Supervisor
 from tests.conftest import free_port
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
