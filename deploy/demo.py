@@ -85,9 +85,16 @@ def demo_steps(settings: DemoSettings, environment: Mapping[str, str]) -> list[S
     # The live experiment is another each time.
     seed = time.time_ns() // 1_000_000 % 2**31
 
+    simulator = {
+        "SEGUE_SIMULATOR_WORLD": str(settings.world),
+        "SEGUE_SIMULATOR_RECOMMENDER__URL": settings.recommender_url,
+    }
+
     def command(name: str, *arguments: str) -> Callable[[Show], list[str]]:
         log = settings.logs / f"demo-{name}.log"
-        return lambda show: run_module(arguments, log=log, environment=environment, show=show)
+        return lambda show: run_module(
+            arguments, log=log, environment={**environment, **simulator}, show=show
+        )
 
     history = command(
         "history",

@@ -17,7 +17,7 @@ class DemoSettings(BaseSettings):
         episodes: Of the live experiment.
         training_timeout_s: For the training job.
         lag_timeout_s: For the logger to store what the experiment left.
-        trainer_url, logger_url: The services.
+        recommender_url, trainer_url, logger_url: The services.
         world: Folder of the world.
         logs: Folder for the commands' output.
     """
@@ -31,6 +31,7 @@ class DemoSettings(BaseSettings):
     episodes: int = Field(2_000, gt=0)
     training_timeout_s: float = Field(1_800, gt=0)
     lag_timeout_s: float = Field(120, gt=0)
+    recommender_url: str = "http://127.0.0.1:5001"
     trainer_url: str = "http://127.0.0.1:5002"
     logger_url: str = "http://127.0.0.1:5003"
     world: Path = Path(".segue/world")

@@ -108,6 +108,7 @@ def make_world(settings: LocalSettings, console: Console) -> None:
 def create_demo_settings(settings: LocalSettings) -> DemoSettings:
     """Point the demonstration at the local stack."""
     return DemoSettings(
+        recommender_url=settings.url("recommender"),
         trainer_url=settings.url("trainer"),
         logger_url=settings.url("logger"),
         world=settings.state / "world",

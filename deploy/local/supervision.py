@@ -167,9 +167,11 @@ class Supervisor:
         except psutil.TimeoutExpired:
             log = self.stack.log("supervisord")
             raise SupervisionError(
-                f"supervisord ({process.pid}) does not stop: see {log}"
+                f"supervisord (pid {process.pid}) does not stop: see {log}"
             ) from None
         self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.stack.state:
+            self.socket.parent.rmdir()
 
     def _call(self, method: str, *arguments: object) -> Any:
         transport = SupervisorTransport(None, None, self.url)

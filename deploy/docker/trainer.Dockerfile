@@ -1,0 +1,31 @@
+FROM python:3.11-slim AS builder
+# Where pip looks for packages, if not where it usually does.
+ARG PIP_INDEX_URL
+# Where it looks for torch: an index of builds without CUDA makes a far smaller image.
+ARG TORCH_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /venv
+WORKDIR /build
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+# Dependencies first: they change less often than the code.
+RUN if [ -n "${TORCH_INDEX_URL:-}" ]; then \
+        pip --python /venv/bin/python install --constraint constraints.txt \
+            --index-url "$TORCH_INDEX_URL" torch; \
+    fi \
+    && pip --python /venv/bin/python install --constraint constraints.txt '.[trainer]'
+COPY shared shared
+COPY services/__init__.py services/
+COPY services/trainer services/trainer
+RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
+
+FROM python:3.11-slim
+COPY --from=builder /venv /venv
+ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp SEGUE_TRAINER_HOST=0.0.0.0
+# A new volume takes its owner from the folder that it covers.
+RUN install --directory --owner 10001 --group 10001 /models
+ENV SEGUE_TRAINER_FOLDER=/models
+USER 10001:10001
+EXPOSE 5002
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
+    CMD ["python", "-m", "shared.healthcheck", "http://127.0.0.1:5002/health/ready"]
+CMD ["python", "-m", "services.trainer"]
