@@ -68,6 +68,6 @@ def parse_settings(environment: Mapping[str, str], root: Path = ROOT) -> LocalSe
 
 
 def _parse_port(setting: str, text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 2**16:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 2**16:
         raise SettingsError(f"{setting} is {text!r}: a port is a number from 1 to 65535")
     return int(text)
