@@ -105,7 +105,7 @@ def demo_steps(settings: DemoSettings, environment: Mapping[str, str]) -> list[S
     experiment = command(
         "experiment",
         *("simulator", "--episodes", str(settings.episodes), "--config", SIMULATOR_CONFIG),
-        *("run", "--concurrency", str(CONCURRENCY), "--seed", str(seed)),
+        *("run", "--days", "1", "--concurrency", str(CONCURRENCY), "--seed", str(seed)),
     )
     result = command("result", "analysis", EXPERIMENT)
     return [
@@ -116,7 +116,7 @@ def demo_steps(settings: DemoSettings, environment: Mapping[str, str]) -> list[S
         Step("Train a model on the log and publish it", lambda show: train(settings, show)),
         Step(
             f"Let {settings.episodes:,} listeners take part in {EXPERIMENT} (seed {seed})",
-            lambda show: _last(experiment(show)),
+            lambda show: _without_progress(experiment(show)),
         ),
         Step("Wait until every event is stored", lambda show: wait_for_logger(settings, show)),
         Step("Compare the treatments", lambda show: "\n".join(result(show))),
@@ -167,6 +167,10 @@ def _read(response: httpx.Response) -> dict[str, Any]:
     if response.is_error:
         raise StepError(f"{response.request.url} answers {response.status_code}: {response.text}")
     return cast("dict[str, Any]", response.json())
+
+
+def _without_progress(lines: Sequence[str]) -> str:
+    return "\n".join(line for line in lines if not line.startswith("episodes:"))
 
 
 def _last(lines: Sequence[str]) -> str:

@@ -79,4 +79,9 @@ def _socket_setting(stack: Stack, socket: Path) -> str:
 
 
 def _own_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key.startswith("SEGUE_")}
+    # The demonstration's settings are none of the running programs'.
+    return {
+        key: value
+        for key, value in environment.items()
+        if key.startswith("SEGUE_") and not key.startswith("SEGUE_DEMO_")
+    }

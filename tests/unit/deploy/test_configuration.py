@@ -69,6 +69,7 @@ def test_the_same_settings_give_the_same_text() -> None:
 def test_another_setting_gives_another_text_and_another_terminal_does_not() -> None:
     before = make_configuration(make_stack(TERM="xterm"), SOCKET)
     assert make_configuration(make_stack(TERM="vt100"), SOCKET) == before
+    assert make_configuration(make_stack(SEGUE_DEMO_SESSIONS="10"), SOCKET) == before
     assert make_configuration(make_stack(SEGUE_LOG_LEVEL="DEBUG"), SOCKET) != before
 
 
