@@ -16,7 +16,14 @@ from deploy.errors import DeployError
 from deploy.local.programs import Stack
 from deploy.local.segue import create_demo_settings, create_stack
 from deploy.local.settings import SettingsError, parse_settings, read_environment
-from deploy.local.stack import ProgramStatus, clean, down, fetch_status, up
+from deploy.local.stack import (
+    ProgramStatus,
+    clean,
+    down,
+    fetch_status,
+    has_changed_settings,
+    up,
+)
 from deploy.logs import show_logs
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
@@ -77,6 +84,8 @@ def run_ps(stack: Stack, console: Console, _: argparse.Namespace) -> int:
     """List the programs."""
     rows = [_describe(status, time.time()) for status in fetch_status(stack)]
     console.print(make_table(["service", "state", "pid", "uptime", "port"], rows))
+    if has_changed_settings(stack):
+        console.print("The settings have changed since: `make up` restarts the stack with them.")
     return DONE
 
 

@@ -58,6 +58,8 @@ class ValkeyServer:
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             "protected-mode": "yes",
+            # A title would overwrite the environment by which a supervisor's orphan is known.
+            "set-proc-title": "no",
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         return [str(get_binary_path()), *words]

@@ -121,6 +121,12 @@ def fetch_status(stack: Stack) -> list[ProgramStatus]:
     ]
 
 
+def has_changed_settings(stack: Stack) -> bool:
+    """Whether the stack runs with other settings than these."""
+    supervisor = Supervisor(stack)
+    return supervisor.find() is not None and not supervisor.has_current_configuration()
+
+
 def _settle(supervisor: Supervisor, console: Console) -> None:
     """Come to a state from which starting is safe."""
     if supervisor.find() is None:
@@ -134,7 +140,7 @@ def _stop(supervisor: Supervisor, console: Console) -> None:
     if supervisor.find() is not None:
         console.print("Stopping the stack ...")
         supervisor.stop()
-        console.print("The stack is stopped; its data stays.")
+        console.print("The stack is stopped.")
     elif not _stop_orphans(supervisor, console):
         console.print("The stack is not running.")
 

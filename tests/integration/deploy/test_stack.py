@@ -16,10 +16,11 @@ import pytest
 from rich.console import Console
 
 from deploy.local.configuration import socket_path
-from deploy.local.programs import Program, Stack, answers_postgres, ready_check
+from deploy.local.programs import Program, Stack, ready_check
+from deploy.local.segue import segue_programs
 from deploy.local.servers import PostgresServer, ServerError
-from deploy.local.settings import LocalSettings
-from deploy.local.stack import StackError, clean, down, fetch_status, up
+from deploy.local.settings import SERVERS, LocalSettings, parse_settings
+from deploy.local.stack import StackError, clean, down, fetch_status, has_changed_settings, up
 from deploy.local.supervision import SupervisionError, Supervisor
 from tests.conftest import free_port
 
@@ -122,7 +123,9 @@ def test_up_restarts_the_stack_when_the_settings_have_changed(
     changed = dataclasses.replace(
         stack, settings=dataclasses.replace(stack.settings, environment=environment)
     )
+    assert has_changed_settings(changed)
     assert "settings have changed" in terminal.up(changed)
+    assert not has_changed_settings(changed)
     assert words(changed) == ["ready"]
     assert pids(changed) != before
 
@@ -248,33 +251,31 @@ def test_clean_deletes_its_own_files_and_no_others(tmp_path: Path, terminal: Ter
     assert list(stack.state.iterdir()) == [keepsake]
 
 
-def test_postgres_survives_a_killed_supervisor(tmp_path: Path, terminal: Terminal) -> None:
-    server = PostgresServer(free_port(), tmp_path / "state" / "postgres")
-    program = Program(
-        name="postgres",
-        command=server.command(),
-        port=server.port,
-        is_ready=lambda: answers_postgres(server.dsn),
-        wave=1,
-        prepare=server.prepare,
-        remove=server.remove,
-        folder=Path("/"),
-        user=server.system_user,
-        stop_signal="INT",
-        kill_group=False,
-    )
-    stack = make_stack(tmp_path / "state", program)
+def test_databases_are_shut_down_well_after_their_supervisor_was_killed(
+    tmp_path: Path, terminal: Terminal
+) -> None:
+    environment = {
+        **os.environ,
+        "SEGUE_REDIS_PORT": str(free_port()),
+        "SEGUE_POSTGRES_PORT": str(free_port()),
+        "SEGUE_STATE": str(tmp_path / "state"),
+    }
+    settings = parse_settings(environment)
+    databases = [each for each in segue_programs(settings) if each.name in SERVERS]
+    stack = Stack(settings=settings, programs=databases)
     terminal.up(stack)
     with pytest.raises(ServerError, match="already runs on"):
-        server.prepare()
+        databases[1].prepare()
     kill_supervisor(stack)
-    assert "left postgres" in terminal.up(stack)
-    assert words(stack) == ["ready"]
+    output = terminal.up(stack)
+    assert "postgres (pid" in output
+    assert "redis (pid" in output
+    assert words(stack) == ["ready", "ready"]
     log = stack.log("postgres").read_text()
     assert "database system was shut down at" in log
     assert "was interrupted" not in log
     terminal.clean(stack)
-    assert not server.data.exists()
+    assert not PostgresServer(databases[1].port, stack.state / "postgres").data.exists()
 
 
 def kill_supervisor(stack: Stack) -> None:
