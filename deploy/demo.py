@@ -127,19 +127,20 @@ def train(settings: DemoSettings, show: Show) -> str:
     """Ask the trainer for a model version and follow the job to its end.
 
     Raises:
-        StepError: If the job fails, or takes too long.
+        StepError: If the job is refused, fails, or takes too long.
     """
     with httpx.Client(base_url=settings.trainer_url, timeout=REQUEST_TIMEOUT_S) as client:
-        job = _read(client.post("/train"))
+        answer = client.post("/train")
+        job = _read(answer)
         deadline = time.monotonic() + settings.training_timeout_s
         while job["status"] == "running":
             if time.monotonic() > deadline:
                 raise StepError(f"training is not over after {settings.training_timeout_s:g} s")
-            show(str(job.get("progress") or ""))
+            show(_describe_progress(job["progress"]))
             time.sleep(POLL_S)
-            job = _read(client.get(f"/jobs/{job['job_id']}"))
+            job = _read(client.get(answer.headers["Location"]))
     if job["status"] != "succeeded":
-        raise StepError(f"training {job['status']}: {job.get('error')}")
+        raise StepError(f"training {job['status']}: {job['error']}")
     return f"model version {job['model_version']}"
 
 
@@ -161,6 +162,11 @@ def wait_for_logger(settings: DemoSettings, show: Show) -> str:
                 raise StepError(f"{behind} events are not stored after {limit:g} s")
             show(f"{behind} to go")
             time.sleep(POLL_S)
+
+
+def _describe_progress(progress: Mapping[str, Any]) -> str:
+    epoch = f", epoch {progress['epoch']}" if "epoch" in progress else ""
+    return f"{progress.get('stage', 'waiting')}{epoch}"
 
 
 def _read(response: httpx.Response) -> dict[str, Any]:
