@@ -1,6 +1,7 @@
 """`python -m deploy.world FOLDER`: make the standard world there, if there is none."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ def ensure_world(folder: Path, *, n_tracks: int, log: Path, environment: Mapping
     if folder.exists():
         return False
     unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by one that was cut short
     run_module(
         ["simulator", "world", "make", str(unfinished), "--tracks", str(n_tracks)],
         log=log,

@@ -18,7 +18,8 @@ from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
 from deploy.commands import ROOT
-from deploy.local.settings import SERVERS, SERVICES, port_setting
+from deploy.local.segue import segue_environment
+from deploy.local.settings import SERVERS, SERVICES, parse_settings, port_setting
 from deploy.settings import DemoSettings
 
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
@@ -62,6 +63,11 @@ def test_every_variable_is_a_setting_that_something_reads(path: Path) -> None:
     variables = set(VARIABLE.findall(text))
     assert variables or path.name.startswith("simulator")
     assert variables <= known_variables()
+
+
+def test_the_local_stack_sets_no_variable_that_nothing_reads() -> None:
+    variables = segue_environment(parse_settings({}))
+    assert {name for name in variables if name.startswith("SEGUE_")} <= known_variables()
 
 
 def test_every_service_has_an_image_and_a_place_in_the_stack() -> None:
