@@ -49,7 +49,7 @@ def make_stack(state: Path, *programs: Program) -> Stack:
 
 
 class Terminal:
-    """Runs the commands on stacks, keeps what they print, and stops the stacks in the end."""
+    """Runs the commands on stacks, keeps what they print, and cleans up in the end."""
 
     def __init__(self) -> None:
         self.stacks: list[Stack] = []
@@ -77,7 +77,7 @@ def terminal() -> Iterator[Terminal]:
     terminal = Terminal()
     yield terminal
     for stack in terminal.stacks:
-        down(stack, terminal.console)
+        clean(stack, terminal.console)
 
 
 def words(stack: Stack) -> list[str]:
