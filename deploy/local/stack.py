@@ -94,7 +94,9 @@ def down(stack: Stack, console: Console) -> None:
 def clean(stack: Stack, console: Console) -> None:
     """Stop the stack and delete its data: of the state folder, only what the stack put there."""
     with _locked(stack.state):
-        _stop(Supervisor(stack), console)
+        supervisor = Supervisor(stack)
+        _stop(supervisor, console)
+        supervisor.remove_socket()
         for program in stack.programs:
             program.remove()
         for name in (*(program.name for program in stack.programs), *STATE_ENTRIES):

@@ -169,9 +169,14 @@ class Supervisor:
             raise SupervisionError(
                 f"supervisord (pid {process.pid}) does not stop: see {log}"
             ) from None
+        self.remove_socket()
+
+    def remove_socket(self) -> None:
+        """Delete the socket of a supervisor that is gone, and the folder made for it alone."""
         self.socket.unlink(missing_ok=True)
         if self.socket.parent != self.stack.state:
-            self.socket.parent.rmdir()
+            with contextlib.suppress(FileNotFoundError):
+                self.socket.parent.rmdir()
 
     def _call(self, method: str, *arguments: object) -> Any:
         transport = SupervisorTransport(None, None, self.url)

@@ -237,6 +237,7 @@ def test_a_deep_state_folder_gets_a_short_socket_path(tmp_path: Path, terminal: 
     terminal.up(stack)
     assert words(stack) == ["ready"]
     assert len(str(socket_path(state))) < 100
+    kill_supervisor(stack)
     terminal.clean(stack)
     assert not socket_path(state).parent.exists()
 
