@@ -71,6 +71,9 @@ def up(stack: Stack, console: Console) -> None:
         if not idle and all(program.is_ready() for program in stack.programs):
             console.print("The stack is already running.")
             return
+        for program in idle:
+            if program.name in states:  # it may wait for its next attempt
+                supervisor.stop_program(program.name)
         conflicts = [text for each in idle if (text := describe_port_conflict(each))]
         if conflicts:
             raise StackError("\n".join(conflicts))
@@ -174,6 +177,7 @@ def _start_wave(supervisor: Supervisor, programs: Sequence[Program], board: Boar
             state = states[program.name]
             if not state.is_alive or state.pid != first[program.name].pid:
                 how = supervisor.describe_exit(program.name)
+                supervisor.stop_program(program.name)  # or it would be started again and again
                 _fail(supervisor, program, f"ended ({how})", board)
             if program.is_ready():
                 waiting.remove(program)
@@ -184,9 +188,8 @@ def _start_wave(supervisor: Supervisor, programs: Sequence[Program], board: Boar
 
 
 def _fail(supervisor: Supervisor, program: Program, reason: str, board: Board) -> None:
-    """Give up: the program is stopped, the others stay for a look at them."""
+    """Give up on a program; the others stay for a look at them."""
     board.show(program.name, "failed")
-    supervisor.stop_program(program.name)
     log = supervisor.stack.log(program.name)
     lines = "".join(f"\n  {line}" for line in last_lines(log, LOG_LINES)) or " nothing"
     raise StackError(f"{program.name} {reason}. Its log ends with{lines}\nThe whole log: {log}")

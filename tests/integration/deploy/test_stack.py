@@ -178,6 +178,20 @@ def test_a_program_that_dies_is_started_again(tmp_path: Path, terminal: Terminal
     wait_until(lambda: words(stack) == ["ready"] and pids(stack) != [before])
 
 
+def test_up_starts_a_program_at_once_that_waits_for_its_next_attempt(
+    tmp_path: Path, terminal: Terminal
+) -> None:
+    fault = tmp_path / "fault"
+    stack = make_stack(tmp_path / "state", make_program("only", "--exit-if", str(fault)))
+    terminal.up(stack)
+    fault.touch()
+    psutil.Process(pids(stack)[0]).kill()
+    wait_until(lambda: words(stack) == ["backoff"])
+    fault.unlink()
+    terminal.up(stack)
+    assert words(stack) == ["ready"]
+
+
 def test_what_a_killed_supervisor_left_is_stopped_before_the_next_start(
     tmp_path: Path, terminal: Terminal
 ) -> None:
