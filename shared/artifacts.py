@@ -7,7 +7,7 @@ keys and then moves the pointer, in one transaction; a reader that sees the poin
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -160,8 +160,15 @@ async def fetch_manifests(redis: Redis) -> list[ModelManifest]:
     return [msgspec.json.decode(value, type=ModelManifest) for value in values if value]
 
 
-async def fetch_model(redis: Redis, version: str) -> ModelVersion:
+async def fetch_model(
+    redis: Redis, version: str, *, only: Collection[str] = ARRAYS
+) -> ModelVersion:
     """Fetch and verify a version.
+
+    Args:
+        redis: Connection without `decode_responses`.
+        version: Its id.
+        only: Arrays to fetch, of those that it has.
 
     Raises:
         ArtifactError: If it is absent, incomplete, damaged, or has an impossible array.
@@ -170,7 +177,7 @@ async def fetch_model(redis: Redis, version: str) -> ModelVersion:
     if payload is None:
         raise ArtifactError(f"model version {version} is not in Redis")
     manifest = _decode_manifest(version, payload)
-    names = list(manifest.checksums)
+    names = [name for name in manifest.checksums if name in only]
     values = await redis.mget([_array_key(version, name) for name in names]) if names else []
     return _open(manifest, dict(zip(names, values, strict=True)))
 

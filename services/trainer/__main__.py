@@ -1,0 +1,61 @@
+"""`python -m services.trainer`: run the service; `... fit`, `... publish`: work without it."""
+
+import asyncio
+import logging
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from services.trainer.app import create_app
+from services.trainer.cli import CommandError, create_parser, fit_offline, publish_path
+from services.trainer.core.errors import TrainingError
+from services.trainer.settings import Settings
+from shared.artifacts import ArtifactError
+from shared.catalog import InvalidCatalogError
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments name; settings come from the environment.
+
+    Returns:
+        0 on success, 1 if it cannot be done, 2 if the arguments are wrong.
+    """
+    options = create_parser().parse_args(arguments)
+    try:
+        settings = Settings()
+        _log_to_stderr(settings)
+        if options.command == "fit":
+            fit_offline(options)
+        elif options.command == "publish":
+            print(asyncio.run(publish_path(options, settings)))
+        else:
+            _serve(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        print(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
+        return 2
+    except (TrainingError, ArtifactError, InvalidCatalogError, CommandError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+
+
+def _serve(settings: Settings) -> None:
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

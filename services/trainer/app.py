@@ -1,0 +1,141 @@
+"""The trainer's composition root."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TypedDict
+
+import asyncpg
+from fastapi import FastAPI, Request, Response
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from services.trainer.adapters.job_store import JobRunningError, JobStore
+from services.trainer.adapters.postgres import UNAVAILABLE, open_pool
+from services.trainer.adapters.registry import NoEarlierVersionError, Registry
+from services.trainer.api import State, create_router
+from services.trainer.jobs import JobRunner
+from services.trainer.metrics import Metrics
+from services.trainer.settings import Settings
+from shared.artifacts import ArtifactError
+from shared.http import ProblemError, install_operations, install_problem_handlers
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What the trainer reaches outside its process."""
+
+    pool: asyncpg.Pool
+    redis: Redis
+
+
+class LifespanState(TypedDict):
+    """What lives as long as the application, for `request.state`."""
+
+    trainer: State
+
+
+def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
+    """Create the service.
+
+    Args:
+        settings: Of this process.
+        adapters: Its connections; by default to where the settings say.
+    """
+    metrics = Metrics()
+    holder: list[Adapters] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
+        async with contextlib.AsyncExitStack() as stack:
+            used = adapters or await _connect(settings, stack)
+            jobs = JobStore(used.pool, settings.postgres_dsn)
+            runner = JobRunner(settings, jobs, metrics)
+            registry = Registry(used.pool, used.redis)
+            stack.push_async_callback(runner.stop)
+            await _interrupt_leftovers(runner)
+            refresh = _refreshing(registry, metrics, interval_s=settings.refresh_interval_s)
+            await stack.enter_async_context(refresh)
+            holder.append(used)
+            yield {"trainer": State(runner, jobs, registry, used.redis)}
+        holder.clear()
+
+    async def ready() -> dict[str, str]:
+        return await _check(holder[0])
+
+    app = FastAPI(title="Segue trainer", version="1", lifespan=lifespan)
+    app.include_router(create_router())
+    install_problem_handlers(app)
+    _install_error_handlers(app)
+    install_operations(app, ready=ready, registry=metrics.registry)
+    return app
+
+
+async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adapters:
+    redis = Redis.from_url(settings.redis_url, socket_timeout=settings.redis_timeout_s)
+    return Adapters(
+        await stack.enter_async_context(open_pool(settings.postgres_dsn)),
+        await stack.enter_async_context(redis),
+    )
+
+
+async def _interrupt_leftovers(runner: JobRunner) -> None:
+    try:
+        await runner.interrupt_leftovers()
+    except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+        log.warning("jobs of an earlier trainer are looked at with the next job: %s", error)
+
+
+@contextlib.asynccontextmanager
+async def _refreshing(
+    registry: Registry, metrics: Metrics, *, interval_s: float
+) -> AsyncIterator[None]:
+    """Keep the metrics about the active model up to date."""
+
+    async def refresh() -> None:
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                metrics.observe_active(await registry.fetch_active())
+            await asyncio.sleep(interval_s)
+
+    task = asyncio.create_task(refresh())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _check(adapters: Adapters) -> dict[str, str]:
+    parts = {"redis": "ok", "postgres": "ok"}
+    try:
+        await adapters.redis.ping()
+    except (RedisError, OSError) as error:
+        parts["redis"] = f"down: {error}"
+    try:
+        await adapters.pool.fetchval("SELECT count(*) FROM training_jobs WHERE status = 'running'")
+    except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+        parts["postgres"] = f"down: {error}"
+    return parts
+
+
+def _install_error_handlers(app: FastAPI) -> None:
+    """Map what the parts raise to problem details."""
+
+    def map_error(kind: type[Exception], status: int, title: str) -> None:
+        async def answer(_: Request, error: Exception) -> Response:
+            return ProblemError(status, title, str(error) or type(error).__name__).to_response()
+
+        app.add_exception_handler(kind, answer)
+
+    map_error(JobRunningError, 409, "Training running")
+    map_error(NoEarlierVersionError, 409, "Nothing to roll back to")
+    map_error(ArtifactError, 404, "No such model version")
+    map_error(RedisError, 503, "Redis unavailable")
+    map_error(asyncpg.UndefinedTableError, 503, "Database not migrated")
+    for kind in UNAVAILABLE:
+        map_error(kind, 503, "Database unavailable")

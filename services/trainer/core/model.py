@@ -1,0 +1,100 @@
+"""The published recipe: how well one track follows another, as a dot product.
+
+    score(anchor, track) = <context[anchor] ++ context_artist[artist of anchor],
+                            target[track] ++ target_artist[artist of track]>
+
+The dot product of two concatenations is the sum of the halves' dot products, and so it is computed.
+The recipe `track_only` has no artist half.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from services.trainer.core.pairs import Pairs
+from services.trainer.core.playbacks import FloatArray, IntArray
+
+# Tiny, so that a score starts at zero and noise in rows with few plays stays below what is learnt.
+INITIAL_SCALE = 0.001
+
+
+class PairModel(nn.Module):
+    """Embeddings of tracks, and of artists, as what comes first and as what follows."""
+
+    def __init__(
+        self, pairs: Pairs, artist_rows: IntArray, *, dim: int, with_artists: bool, seed: int
+    ) -> None:
+        """Draw the embeddings of what the pairs hold; what they do not hold is zero and stays so.
+
+        Args:
+            pairs: To train on.
+            artist_rows: Artist per catalogue row.
+            dim: Of a half.
+            with_artists: Whether there is an artist half.
+            seed: Of the draw.
+        """
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        n_tracks, n_artists = len(artist_rows), int(artist_rows.max()) + 1
+        self.with_artists = with_artists
+        self.artist_rows = torch.from_numpy(artist_rows.astype(np.int64))
+        self.context = _draw(n_tracks, pairs.anchors, dim=dim, generator=generator)
+        self.target = _draw(n_tracks, pairs.tracks, dim=dim, generator=generator)
+        if with_artists:
+            anchors, tracks = artist_rows[pairs.anchors], artist_rows[pairs.tracks]
+            self.context_artist = _draw(n_artists, anchors, dim=dim, generator=generator)
+            self.target_artist = _draw(n_artists, tracks, dim=dim, generator=generator)
+
+    def forward(self, anchors: Tensor, tracks: Tensor) -> Tensor:
+        """Score pairs of catalogue rows: the fraction that will be listened to, (n,)."""
+        score: Tensor = (self.context(anchors) * self.target(tracks)).sum(dim=1)
+        if self.with_artists:
+            context = self.context_artist(self.artist_rows[anchors])
+            target = self.target_artist(self.artist_rows[tracks])
+            score = score + (context * target).sum(dim=1)
+        return score
+
+    @torch.no_grad()
+    def context_embedding(self) -> FloatArray:
+        """Return what a first track is, both halves, (n_tracks, dim or 2 * dim)."""
+        artist = self.context_artist if self.with_artists else None
+        return self._concatenate(self.context, artist)
+
+    @torch.no_grad()
+    def track_embedding(self) -> FloatArray:
+        """Return what a following track is, both halves, (n_tracks, dim or 2 * dim)."""
+        artist = self.target_artist if self.with_artists else None
+        return self._concatenate(self.target, artist)
+
+    def _concatenate(self, track: nn.Embedding, artist: nn.Embedding | None) -> FloatArray:
+        halves = [track.weight.detach()]
+        if artist is not None:
+            halves.append(artist.weight.detach()[self.artist_rows])
+        embedding: FloatArray = torch.cat(halves, dim=1).numpy()
+        return embedding
+
+
+def known_anchors(
+    pairs: Pairs, artist_rows: IntArray, *, with_artists: bool
+) -> npt.NDArray[np.bool_]:
+    """Tell of which tracks the pairs say what follows, if only by their artist, (n_tracks,)."""
+    seen = np.zeros(len(artist_rows), dtype=np.bool_)
+    seen[pairs.anchors] = True
+    if with_artists:
+        seen |= np.isin(artist_rows, artist_rows[pairs.anchors])
+    return seen
+
+
+def known_tracks(pairs: Pairs, n_tracks: int) -> npt.NDArray[np.bool_]:
+    """Tell which tracks were ever played after another, (n_tracks,)."""
+    seen = np.zeros(n_tracks, dtype=np.bool_)
+    seen[pairs.tracks] = True
+    return seen
+
+
+def _draw(n: int, rows: IntArray, *, dim: int, generator: torch.Generator) -> nn.Embedding:
+    weight = torch.zeros(n, dim)
+    seen = torch.from_numpy(np.unique(rows).astype(np.int64))
+    weight[seen] = torch.randn(len(seen), dim, generator=generator) * INITIAL_SCALE
+    return nn.Embedding(n, dim, _weight=weight)

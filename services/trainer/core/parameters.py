@@ -1,0 +1,45 @@
+"""What a training can be told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+RecipeName = Literal["artist_concat", "track_only"]
+Stage = Literal["reading", "pairing", "training", "evaluating", "neighbours", "publishing"]
+
+Report = Callable[..., None]
+"""Called with a stage and the fields that tell how far it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParameters:
+    """Parameters of a training.
+
+    Attributes:
+        recipe: `artist_concat`: a track's embedding is its own and its artist's, concatenated;
+            `track_only`: its own alone.
+        dim: Of an embedding's half.
+        epochs: At most; training ends when the validation loss no longer falls.
+        learning_rate: Of Adam.
+        batch_size: At most; a small log is cut into smaller batches.
+        neighbours: Recommendations per track.
+        seed: The same seed and data give the same bits on the same kind of machine.
+        since, until: Half-open window of playback times; None is unbounded.
+        activate: Whether the version serves as soon as it is published.
+    """
+
+    recipe: RecipeName = "artist_concat"
+    dim: int = 100
+    epochs: int = 30
+    learning_rate: float = 0.003
+    batch_size: int = 16384
+    neighbours: int = 50
+    seed: int = 0
+    since: datetime | None = None
+    until: datetime | None = None
+    activate: bool = True
+
+
+def report_nothing(stage: Stage, **fields: Any) -> None:
+    """Ignore progress."""

@@ -1,0 +1,32 @@
+"""The trainer's settings, from the environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Count = Annotated[int, Field(ge=1)]
+Duration = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """`SEGUE_TRAINER_*`, and three variables shared by every service."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGUE_TRAINER_", populate_by_name=True)
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="SEGUE_REDIS_URL")
+    postgres_dsn: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/segue", validation_alias="SEGUE_POSTGRES_DSN"
+    )
+    log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
+
+    host: str = "127.0.0.1"
+    port: int = Field(5002, ge=0, le=65535)
+
+    folder: Path = Field(Path(".segue/trainer"), description="For what could not be published.")
+    keep_versions: Count = Field(5, description="That Redis keeps, besides the active one.")
+    publish_attempts: Count = Field(5, description="Before a publication is given up.")
+    publish_wait_s: Duration = Field(1, description="Before the second attempt; then doubled.")
+    redis_timeout_s: Duration = Field(30, description="Of one command.")
+    refresh_interval_s: Duration = Field(15, description="Of the metrics about the active model.")
