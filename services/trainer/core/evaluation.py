@@ -42,11 +42,11 @@ def evaluate_neighbours(neighbours: IntArray, held_out: Pairs) -> dict[str, floa
     if len(relevant) == 0:
         return {}
     matches = neighbours[relevant.anchors] == relevant.tracks[:, None]  # (n_relevant, k)
-    rank = np.where(matches.any(axis=1), matches.argmax(axis=1), neighbours.shape[1])
+    is_found, rank = matches.any(axis=1), matches.argmax(axis=1)
     _, session, n_relevant = np.unique(relevant.sessions, return_inverse=True, return_counts=True)
-    n_found = np.bincount(session, weights=rank < neighbours.shape[1])
+    n_found = np.bincount(session, weights=is_found)
     discounts = 1.0 / np.log2(np.arange(NDCG_AT) + 2.0)
-    gains = np.where(rank < NDCG_AT, 1.0 / np.log2(rank + 2.0), 0.0)
+    gains = np.where(is_found & (rank < NDCG_AT), 1.0 / np.log2(rank + 2.0), 0.0)
     ideal = np.cumsum(discounts)[np.minimum(n_relevant, NDCG_AT) - 1]
     return {
         "ndcg_at_10": float(np.mean(np.bincount(session, weights=gains) / ideal)),

@@ -1,0 +1,68 @@
+"""What `POST /train` accepts is what a training takes."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from services.trainer.api import TrainRequest
+from services.trainer.core.parameters import TrainingParameters
+from services.trainer.jobs import add_progress
+from services.trainer.order import Message, decode_order, encode_order, make_order
+from services.trainer.settings import Settings
+
+
+def test_an_empty_request_is_the_default_training() -> None:
+    assert TrainRequest().to_parameters() == TrainingParameters()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"recipe": "unheard_of"}, "recipe"),
+        ({"dim": 0}, "dim"),
+        ({"dim": "100"}, "dim"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"neighbours": 501}, "neighbours"),
+        ({"seed": -1}, "seed"),
+        ({"since": "2026-01-01T00:00:00"}, "since"),
+        ({"until": "yesterday"}, "until"),
+        ({"activate": 1}, "activate"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_bad_field_is_named(body: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainRequest.model_validate(body)
+    assert caught.value.errors()[0]["loc"] == (field,)
+
+
+def test_a_window_must_not_end_before_it_begins() -> None:
+    at = "2026-01-01T00:00:00Z"
+    with pytest.raises(ValidationError, match="since must be before until"):
+        TrainRequest.model_validate({"since": at, "until": at})
+
+
+def test_an_order_reaches_the_process_whole() -> None:
+    parameters = TrainingParameters(since=datetime(2026, 1, 1, tzinfo=UTC), learning_rate=0.5)
+    order = make_order(UUID(int=7), parameters, Settings())
+    assert decode_order(encode_order(order)) == order
+    assert order.parameters == parameters
+
+
+def test_progress_gathers_losses() -> None:
+    progress: dict[str, object] = {}
+    add_progress(progress, Message(stage="training", fields={"pairs": 9}))
+    for epoch in (1, 2):
+        fields = {"epoch": epoch, "train": 0.5, "validation": 0.6}
+        add_progress(progress, Message(stage="training", fields=fields))
+    add_progress(progress, Message(stage="neighbours"))
+    assert progress["stage"] == "neighbours"
+    assert (progress["pairs"], progress["epoch"]) == (9, 2)
+    assert progress["losses"] == [
+        {"epoch": epoch, "train": 0.5, "validation": 0.6} for epoch in (1, 2)
+    ]
