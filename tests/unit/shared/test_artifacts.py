@@ -66,9 +66,7 @@ def test_an_absent_folder_is_named(tmp_path: Path) -> None:
         ("weights", np.zeros(2, np.float32), "weights"),
     ],
 )
-def test_an_array_that_nobody_could_read_is_refused(
-    name: str, array: AnyArray, fault: str
-) -> None:
+def test_an_array_that_nobody_could_read_is_refused(name: str, array: AnyArray, fault: str) -> None:
     with pytest.raises(ArtifactError, match=fault):
         make_model(make_version().manifest, {name: array})
 

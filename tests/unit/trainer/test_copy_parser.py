@@ -43,9 +43,7 @@ async def parse(data: bytes, size: int) -> np.ndarray:
 
 
 @given(rows=ROWS, size=st.integers(1, 400))
-async def test_rows_survive(
-    rows: list[tuple[bytes, int, int, int, float, int]], size: int
-) -> None:
+async def test_rows_survive(rows: list[tuple[bytes, int, int, int, float, int]], size: int) -> None:
     parsed = await parse(encode(rows), size)
     assert len(parsed) == len(rows)
     for row, (session, position, track, user, time, at) in zip(parsed, rows, strict=True):

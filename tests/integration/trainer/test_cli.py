@@ -1,0 +1,143 @@
+"""The command line turns botify's files into botify's file, and publishes what it is given."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from services.trainer.__main__ import main
+from services.trainer.settings import Settings
+from shared.artifacts import fetch_latest_version, fetch_model
+from shared.catalog import Catalog
+from tests.unit.trainer.logs import block_of, make_block_playbacks, make_blocks
+
+QUICK = ["--dim", "8", "--neighbours", "5"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Write botify's log and catalogue to a folder."""
+    catalog = make_blocks()
+    (tmp_path / "tracks.json").write_bytes(catalog.to_json_lines())
+    playbacks = make_block_playbacks(catalog, n_sessions=800)
+    playbacks["user"] = range(len(playbacks))  # each session has a user of its own
+    playbacks["user"] //= 6
+    lines = [
+        json.dumps(
+            {
+                "message": "last" if row["position"] == 5 else "next",
+                "timestamp": int(row["at"]) // 1000,
+                "user": int(row["user"]),
+                "track": int(row["track"]),
+                "time": round(float(row["time"]), 2),
+            }
+        )
+        for row in playbacks
+    ]
+    (tmp_path / "data.json").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def fit_arguments(files: Path, *more: str) -> list[str]:
+    paths = {"--log": "data.json", "--tracks": "tracks.json", "--out": "out.json"}
+    named = [word for name, file in paths.items() for word in (name, str(files / file))]
+    return ["fit", *named, *QUICK, *more]
+
+
+def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with these settings."""
+    environment = {
+        "SEGUE_REDIS_URL": settings.redis_url,
+        "SEGUE_POSTGRES_DSN": settings.postgres_dsn,
+        "SEGUE_TRAINER_PUBLISH_WAIT_S": "0.01",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "services.trainer", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_a_log_becomes_recommendations_without_any_service(files: Path) -> None:
+    catalog = make_blocks()
+    arguments = fit_arguments(files, "--top-tracks", str(files / "top.json"))
+    assert await asyncio.to_thread(main, arguments) == 0
+    lines = [json.loads(line) for line in (files / "out.json").read_text().splitlines()]
+    assert len(lines) == len(catalog)
+    assert set(lines[0]) == {"artist", "title", "track", "recommendations"}
+    same = [
+        block_of(catalog.row_of[line["track"]]) == block_of(catalog.row_of[track])
+        for line in lines
+        for track in line["recommendations"]
+    ]
+    assert len(same) == 5 * len(catalog)
+    assert sum(same) / len(same) > 0.9
+    assert set(json.loads((files / "top.json").read_text())) <= set(catalog.row_of)
+
+
+@pytest.mark.usefixtures("catalog")
+async def test_a_saved_model_and_a_botify_file_are_published(
+    files: Path, settings: Settings, redis: Redis
+) -> None:
+    arguments = fit_arguments(files, "--model", str(files / "model"), "--epochs", "1")
+    assert await asyncio.to_thread(main, arguments) == 0
+    for path, recipe in (("model", "artist_concat"), ("out.json", "imported")):
+        result = await asyncio.to_thread(run, settings, "publish", str(files / path))
+        assert result.returncode == 0, result.stderr
+        version = result.stdout.strip()
+        assert await fetch_latest_version(redis) == version
+        model = await fetch_model(redis, version)
+        assert model.manifest.recipe == recipe
+        assert model.arrays["neighbours"].shape == (len(make_blocks()), 5)
+
+
+async def test_a_botify_file_needs_a_catalogue(
+    files: Path, settings: Settings, redis: Redis
+) -> None:
+    lines = [f'{{"track": {track}, "recommendations": [1000]}}' for track in (1007, 1014)]
+    (files / "recs.json").write_text("\n".join(lines))
+    command = ("publish", str(files / "recs.json"))
+    result = await asyncio.to_thread(run, settings, *command)
+    assert result.returncode == 1
+    assert "no catalogue" in result.stderr
+    tracks = ("--tracks", str(files / "tracks.json"), "--no-activate")
+    result = await asyncio.to_thread(run, settings, *command, *tracks)
+    assert result.returncode == 0, result.stderr
+    assert await fetch_latest_version(redis) is None
+
+
+async def test_a_model_of_another_catalogue_is_not_published(
+    files: Path, settings: Settings, redis: Redis, catalog: Catalog
+) -> None:
+    other = files / "other.json"
+    other.write_bytes(catalog.to_json_lines().replace(b"title 0", b"other title"))
+    result = await asyncio.to_thread(
+        run, settings, "publish", str(files / "data.json"), "--tracks", str(other)
+    )
+    assert result.returncode == 1
+    assert "not the catalogue in Redis" in result.stderr
+    assert await fetch_latest_version(redis) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "fault"),
+    [
+        (["--log", "absent"], 1, "absent"),
+        (["--tracks", "absent"], 1, "absent"),
+        (["--dim", "0"], 2, "dim"),
+        (["--epochs", "1", "--out", "absent/out.json"], 1, "absent/out.json"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why(
+    files: Path, capsys: pytest.CaptureFixture[str], change: list[str], code: int, fault: str
+) -> None:
+    assert main(fit_arguments(files, *change)) == code
+    assert fault in capsys.readouterr().err
+    assert not (files / "out.json").exists()
