@@ -100,3 +100,12 @@ def training_processes() -> list[psutil.Process]:
             if "services.trainer.job" in process.cmdline():
                 found.append(process)
     return found
+
+
+async def wait_for_training_process(*, timeout_s: float = 10) -> psutil.Process:
+    """Return the training process as soon as there is one."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            if processes := training_processes():
+                return processes[0]
+            await asyncio.sleep(0.01)

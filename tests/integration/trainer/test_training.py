@@ -26,6 +26,7 @@ from tests.integration.trainer.stack import (
     store_playbacks,
     train,
     training_processes,
+    wait_for_training_process,
 )
 from tests.unit.trainer.logs import make_block_playbacks
 
@@ -86,10 +87,7 @@ async def test_a_killed_process_fails_its_job_and_not_the_service(
     client: httpx.AsyncClient, redis: Redis
 ) -> None:
     answer = await client.post("/train", json=QUICK)
-    async with asyncio.timeout(10):
-        while not (processes := training_processes()):
-            await asyncio.sleep(0.01)
-    processes[0].kill()
+    (await wait_for_training_process()).kill()
     job = await finish(client, answer.json()["job_id"])
     assert job["status"] == "failed"
     assert "killed by SIGKILL" in job["error"]

@@ -1,5 +1,6 @@
 """botify's log is cut into sessions where a user's `last` stands."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def test_each_playback_counts_once_and_a_session_ends_with_last(
     playbacks = parse_botify_log(lines)
     assert sorted(playbacks["track"].tolist()) == list(range(len(events)))
     ends_of = {at: ends for at, (_, ends) in enumerate(events)}
-    for before, after in zip(playbacks[:-1], playbacks[1:], strict=True):
+    for before, after in itertools.pairwise(playbacks):
         continues = before["user"] == after["user"] and not ends_of[int(before["track"])]
         assert (before["session_low"] == after["session_low"]) == continues
         assert after["position"] == (before["position"] + 1 if continues else 0)
