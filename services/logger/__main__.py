@@ -1,10 +1,10 @@
 """`python -m services.logger`: run the service; `... migrate`: bring the schema up and end."""
 
 import asyncio
-import logging
 import sys
 
 import uvicorn
+from pydantic import ValidationError
 
 from services.logger.adapters.migrate import (
     PostgresUnavailableError,
@@ -13,17 +13,17 @@ from services.logger.adapters.migrate import (
 )
 from services.logger.app import create_app
 from services.logger.settings import Settings
+from shared.logs import configure_logging
+from shared.settings import describe_invalid_settings
 
 USAGE = "usage: python -m services.logger [migrate]"
 
 
 def main(arguments: list[str]) -> int:
     """Run what the arguments name; settings come from the environment."""
-    settings = Settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
     try:
+        settings = Settings()
+        configure_logging(settings.log_level)
         if arguments == ["migrate"]:
             asyncio.run(_migrate(settings))
         elif not arguments:
@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
         else:
             print(USAGE, file=sys.stderr)
             return 2
+    except ValidationError as error:
+        print(describe_invalid_settings(error), file=sys.stderr)
+        return 2
     except PostgresUnavailableError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,23 +1,28 @@
 """`python -m services.recommender`: serve until stopped."""
 
 import gc
-import logging
 import sys
 
 import uvicorn
+from pydantic import ValidationError
 
 from services.recommender.app import create_app
 from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError
 from shared.experiments import InvalidExperimentsError
+from shared.logs import configure_logging
+from shared.settings import describe_invalid_settings
 
 
 def main() -> int:
     """Serve; exit 2 with one line if there is nothing that could be served."""
-    settings = Settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(message)s")
     try:
+        settings = Settings()
+        configure_logging(settings.log_level)
         app = create_app(settings)
+    except ValidationError as error:
+        print(describe_invalid_settings(error), file=sys.stderr)
+        return 2
     except InvalidCatalogError as error:
         print(f"catalogue (SEGUE_RECOMMENDER_CATALOG): {error}", file=sys.stderr)
         return 2
@@ -25,7 +30,7 @@ def main() -> int:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
     gc.freeze()  # the catalogue stays: the collector need not visit it again
-    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
     return 0
 
 

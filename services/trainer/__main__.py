@@ -1,7 +1,6 @@
 """`python -m services.trainer`: run the service; `... fit`, `... publish`: work without it."""
 
 import asyncio
-import logging
 import sys
 
 import uvicorn
@@ -13,6 +12,8 @@ from services.trainer.core.errors import TrainingError
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
 from shared.catalog import InvalidCatalogError
+from shared.logs import configure_logging
+from shared.settings import describe_invalid_settings
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
     options = create_parser().parse_args(arguments)
     try:
         settings = Settings()
-        _log_to_stderr(settings)
+        configure_logging(settings.log_level)
         if options.command == "fit":
             fit_offline(options)
         elif options.command == "publish":
@@ -32,19 +33,12 @@ def main(arguments: list[str]) -> int:
         else:
             _serve(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        print(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", file=sys.stderr)
+        print(describe_invalid_settings(error), file=sys.stderr)
         return 2
     except (TrainingError, ArtifactError, InvalidCatalogError, CommandError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
 
 
 def _serve(settings: Settings) -> None:

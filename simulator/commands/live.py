@@ -33,11 +33,14 @@ def add_parsers(
     multi = commands.add_parser("multi", parents=[common], help="many processes of listeners")
     for parser in (single, run, multi):
         parser.add_argument("--seed", type=int, default=31337)
-        parser.add_argument("--days", type=int, help="days to play; default: one, then ask")
+        ask = ", then ask" if parser is single else ""
+        parser.add_argument("--days", type=int, help=f"days to play; default: one{ask}")
         parser.add_argument("--json", action="store_true", help="a line of JSON per day")
         parser.set_defaults(run=run_days, processes=1, concurrency=1)
         choices = ("remote", "dummy", "console") if parser is single else ("remote", "dummy")
         parser.add_argument("--recommender", choices=choices, default="remote")
+    for parser in (run, multi):
+        parser.set_defaults(days=1)
     run.add_argument("--concurrency", type=int, default=64)
     multi.add_argument("--concurrency", type=int, default=1, help="in each process")
     multi.add_argument("--processes", type=int, required=True)
