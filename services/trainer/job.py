@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy.typing as npt
@@ -44,7 +44,7 @@ Send = Callable[[Message], None]
 def main() -> int:
     """Do the order on stdin; end at once when the service that gave it ends."""
     order = decode_order(sys.stdin.buffer.readline())
-    threading.Thread(target=_exit_at_end_of, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=_exit_at_end_of, args=(sys.stdin.fileno(),), daemon=True).start()
     try:
         version = asyncio.run(train(order, _send))
     except (TrainingError, ArtifactError) as error:
@@ -151,9 +151,11 @@ def _send(message: Message) -> None:
     sys.stdout.buffer.flush()
 
 
-def _exit_at_end_of(stream: BinaryIO) -> None:
+def _exit_at_end_of(pipe: int) -> None:
     """End the process when its starter is gone: nobody would learn of what it publishes."""
-    stream.read()
+    # Not through sys.stdin: the interpreter cannot end while a thread waits in its buffer.
+    while os.read(pipe, 1024):
+        pass
     os._exit(1)
 
 

@@ -124,6 +124,28 @@ async def test_a_job_of_a_dead_trainer_is_interrupted_at_the_start(
 
 
 @pytest.mark.usefixtures("playbacks")
+async def test_a_training_process_ends_well_while_its_service_lives(settings: Settings) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.trainer.job",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    parameters = TrainingParameters(dim=4, epochs=1, neighbours=5)
+    process.stdin.write(encode_order(make_order(uuid4(), parameters, settings)))
+    messages, complaints = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    assert await process.wait() == 0
+    assert complaints == b""
+    assert b"model_version" in messages.splitlines()[-1]
+    process.stdin.close()
+
+
+@pytest.mark.usefixtures("playbacks")
 async def test_a_training_process_ends_with_its_service(settings: Settings, redis: Redis) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
