@@ -16,17 +16,17 @@ from typing import Any, get_args
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from services.trainer.core.parameters import RecipeName, TrainingParameters, report_nothing
+from services.trainer.core.playbacks import PLAYBACK, make_log
+from services.trainer.core.recipe import Fitted, fit_recipe
+from shared.catalog import Catalog, load_catalog
 from simulator.core.dynamics import Dynamics
 from simulator.core.listeners import User
 from simulator.core.policies import Contextual, Random
 from simulator.core.world import World, make_dynamics, make_embeddings_for
 from simulator.history import History, play_history
 from simulator.rollout import simulate_sessions
-
-from services.trainer.core.parameters import RecipeName, TrainingParameters, report_nothing
-from services.trainer.core.playbacks import PLAYBACK, make_log
-from services.trainer.core.recipe import Fitted, fit_recipe
-from shared.catalog import Catalog, load_catalog
 
 PUBLISHED = {"random": "2.12", "track_only": "3.52", "artist_concat": "4.12"}
 
