@@ -4,7 +4,9 @@ python -m benchmarks.published_recipes --source FOLDER_OF_BOTIFYS_FILES [--seeds
 
 For some seeds of the standard world: plays a history of simple recommenders, trains each recipe on
 it with the default parameters, and prints the mean time per session of its neighbours, one drawn
-at random, on the first visits of new sessions, with 95% intervals; and what the training took.
+at random, with 95% intervals; and what the training took. The sessions are new, their listeners
+are those of the history. Its last policy is not botify's, so that the figures stand beside the
+published ones, but do not repeat them.
 """
 
 import argparse
