@@ -68,6 +68,24 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_validation)
 
 
+def install_error_map(app: FastAPI, problems: Mapping[type[Exception], tuple[int, str]]) -> None:
+    """Map domain errors to problem details: the message is the detail.
+
+    Args:
+        app: The service.
+        problems: Status and title per kind of error, subclasses included.
+    """
+
+    def add(kind: type[Exception], status: int, title: str) -> None:
+        async def answer(_: Request, error: Exception) -> Response:
+            return ProblemError(status, title, str(error) or type(error).__name__).to_response()
+
+        app.add_exception_handler(kind, answer)
+
+    for kind, (status, title) in problems.items():
+        add(kind, status, title)
+
+
 def install_operations(app: FastAPI, *, ready: HealthCheck, registry: CollectorRegistry) -> None:
     """Add `/health/live`, `/health/ready` and `/metrics`.
 

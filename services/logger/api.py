@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 
+from services.logger.adapters.metrics import Metrics
 from services.logger.consumer import Consumer
 from services.logger.core.storage import EventStore
 from services.logger.ingest import (
@@ -17,7 +18,6 @@ from services.logger.ingest import (
     read_body,
     store_lines,
 )
-from services.logger.metrics import Metrics
 from services.logger.settings import Settings
 from shared.event_stream import EventStream
 from shared.http import ProblemError

@@ -2,24 +2,31 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.logger.adapters.event_store import PostgresEventStore, open_pool
+from services.logger.adapters.metrics import Metrics
 from services.logger.adapters.migrate import migrate_async, wait_for_postgres
 from services.logger.api import State, create_router
 from services.logger.consumer import Consumer, ConsumerOptions
 from services.logger.core.storage import EventStore, StoreUnavailableError
 from services.logger.ingest import BodyError, BodyTooLargeError
-from services.logger.metrics import Metrics
 from services.logger.settings import Settings
 from shared.event_stream import EventStream, RedisEventStream
-from shared.http import ProblemError, install_operations, install_problem_handlers
+from shared.http import install_error_map, install_operations, install_problem_handlers
+
+PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
+    BodyTooLargeError: (413, "Body too large"),
+    BodyError: (400, "Unreadable body"),
+    StoreUnavailableError: (503, "Database unavailable"),
+    RedisError: (503, "Stream unavailable"),
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     app = FastAPI(title="Segue logger", version="1", lifespan=lifespan)
     app.include_router(create_router())
     install_problem_handlers(app)
-    _install_error_handlers(app)
+    install_error_map(app, PROBLEMS)
     install_operations(app, ready=ready, registry=metrics.registry)
     return app
 
@@ -122,22 +129,3 @@ async def _check(state: State) -> dict[str, str]:
     except (RedisError, OSError) as error:
         parts["redis"] = f"down: {error}"
     return parts
-
-
-def _install_error_handlers(app: FastAPI) -> None:
-    """Map what the parts raise to problem details."""
-
-    async def on_body(_: Request, error: Exception) -> Response:
-        if isinstance(error, BodyTooLargeError):
-            return ProblemError(413, "Body too large", str(error)).to_response()
-        return ProblemError(400, "Unreadable body", str(error)).to_response()
-
-    async def on_store(_: Request, error: Exception) -> Response:
-        return ProblemError(503, "Database unavailable", str(error)).to_response()
-
-    async def on_redis(_: Request, error: Exception) -> Response:
-        return ProblemError(503, "Stream unavailable", str(error)).to_response()
-
-    app.add_exception_handler(BodyError, on_body)
-    app.add_exception_handler(StoreUnavailableError, on_store)
-    app.add_exception_handler(RedisError, on_redis)

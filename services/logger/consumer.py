@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from services.logger.adapters.metrics import Metrics
 from services.logger.core.batching import BatchBuffer
 from services.logger.core.storage import EventStore, StoreUnavailableError
 from services.logger.core.validation import OCCURRED_AT, Batch, Received, sort_payloads
-from services.logger.metrics import Metrics
 from shared.event_stream import Entry, EventStream, StreamLag
 
 SOURCE = "stream"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from services.logger.adapters.metrics import Metrics
 from services.logger.core.lines import split_lines
 from services.logger.core.storage import EventStore
 from services.logger.core.validation import sort_payloads
-from services.logger.metrics import Metrics
 
 SOURCE = "http"
 LINES_PER_COMMIT = 5000

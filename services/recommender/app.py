@@ -1,6 +1,5 @@
 """Composition of the recommender."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.experiments import load_experiments
 from shared.http import ProblemError, install_operations, install_problem_handlers
+from shared.tasks import in_background
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,9 @@ def _assemble(state: State, clock: Clock) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
-        watching = asyncio.create_task(models.watch())
-        try:
+        async with in_background(models.watch()):
             yield state
-        finally:
-            while not watching.done():  # redis-py may swallow a cancellation, see RedisConnection
-                watching.cancel()
-                await asyncio.wait([watching], timeout=0.5)
-            await store.close()
+        await store.close()
 
     async def ready() -> Mapping[str, str]:
         try:

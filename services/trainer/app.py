@@ -3,26 +3,36 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
 import asyncpg
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.trainer.adapters.job_store import JobRunningError, JobStore
+from services.trainer.adapters.metrics import Metrics
 from services.trainer.adapters.postgres import UNAVAILABLE, open_pool
 from services.trainer.adapters.registry import NoEarlierVersionError, Registry
 from services.trainer.api import State, create_router
 from services.trainer.jobs import JobRunner
-from services.trainer.metrics import Metrics
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
-from shared.http import ProblemError, install_operations, install_problem_handlers
+from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.tasks import in_background
 
 log = logging.getLogger(__name__)
+
+PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
+    JobRunningError: (409, "Training running"),
+    NoEarlierVersionError: (409, "Nothing to roll back to"),
+    ArtifactError: (404, "No such model version"),
+    RedisError: (503, "Redis unavailable"),
+    asyncpg.UndefinedTableError: (503, "Database not migrated"),
+    **dict.fromkeys(UNAVAILABLE, (503, "Database unavailable")),
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     app = FastAPI(title="Segue trainer", version="1", lifespan=lifespan)
     app.include_router(create_router())
     install_problem_handlers(app)
-    _install_error_handlers(app)
+    install_error_map(app, PROBLEMS)
     install_operations(app, ready=ready, registry=metrics.registry)
     return app
 
@@ -102,12 +112,8 @@ async def _refreshing(
                 metrics.observe_active(await registry.fetch_active())
             await asyncio.sleep(interval_s)
 
-    task = asyncio.create_task(refresh())
-    try:
+    async with in_background(refresh()):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _check(adapters: Adapters) -> dict[str, str]:
@@ -121,21 +127,3 @@ async def _check(adapters: Adapters) -> dict[str, str]:
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         parts["postgres"] = f"down: {error}"
     return parts
-
-
-def _install_error_handlers(app: FastAPI) -> None:
-    """Map what the parts raise to problem details."""
-
-    def map_error(kind: type[Exception], status: int, title: str) -> None:
-        async def answer(_: Request, error: Exception) -> Response:
-            return ProblemError(status, title, str(error) or type(error).__name__).to_response()
-
-        app.add_exception_handler(kind, answer)
-
-    map_error(JobRunningError, 409, "Training running")
-    map_error(NoEarlierVersionError, 409, "Nothing to roll back to")
-    map_error(ArtifactError, 404, "No such model version")
-    map_error(RedisError, 503, "Redis unavailable")
-    map_error(asyncpg.UndefinedTableError, 503, "Database not migrated")
-    for kind in UNAVAILABLE:
-        map_error(kind, 503, "Database unavailable")

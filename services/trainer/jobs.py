@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 import msgspec
 
 from services.trainer.adapters.job_store import Job, JobRunningError, JobStore, Status
+from services.trainer.adapters.metrics import Metrics
 from services.trainer.adapters.postgres import UNAVAILABLE
 from services.trainer.core.parameters import TrainingParameters
-from services.trainer.metrics import Metrics
 from services.trainer.order import Message, encode_order, make_order, to_dict
 from services.trainer.settings import Settings
 

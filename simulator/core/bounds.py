@@ -1,5 +1,7 @@
 """Recommenders that see what no real one may: how far from the best possible is a policy?"""
 
+import abc
+
 import numpy as np
 
 from simulator.core.dynamics import BoolArray, Dynamics, Sessions
@@ -7,7 +9,7 @@ from simulator.core.listeners import Float32Array, FloatArray, IntArray
 from simulator.core.policies import Choice
 
 
-class Greedy:
+class Greedy(abc.ABC):
     """Plays the unplayed track with the largest expected time, knowing the artist discount."""
 
     batch_size = 64  # each session keeps a value per track
@@ -39,9 +41,9 @@ class Greedy:
         fell_back: BoolArray = np.zeros(n, dtype=np.bool_)
         return Choice(tracks, np.ones(n), fell_back)
 
+    @abc.abstractmethod
     def guess(self, sessions: Sessions) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return the taste (a row), bias and sharpness that it believes each session has."""
-        raise NotImplementedError
 
     def _learn(self, sessions: Sessions, tracks: IntArray) -> None:
         """Discount the artist of what is played, and never play it again."""

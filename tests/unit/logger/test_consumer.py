@@ -2,8 +2,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from services.logger.adapters.metrics import Metrics
 from services.logger.consumer import Consumer, ConsumerOptions
-from services.logger.metrics import Metrics
 from tests.fakes import InMemoryEventStore, InMemoryEventStream
 from tests.unit.logger.factories import POISON, make_payload
 
