@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-_CANCEL_AGAIN_S = 0.5
+_CANCEL_AGAIN_S = 2.0  # enough for what it does at its end
 
 
 @contextlib.asynccontextmanager

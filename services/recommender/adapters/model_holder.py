@@ -1,8 +1,9 @@
 """The model holder: follows the pointer in Redis and swaps one reference."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from redis.asyncio import Redis
@@ -179,12 +180,17 @@ class ModelHolder:
 
         return await asyncio.to_thread(asyncio.run, connect_and_work())
 
-    def _connect(self) -> Redis:
-        return Redis.from_url(
+    @contextlib.asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Redis]:
+        redis = Redis.from_url(
             self._url,
             socket_timeout=_CONTROL_TIMEOUT_S,
             socket_connect_timeout=_CONTROL_TIMEOUT_S,
         )
+        try:
+            yield redis
+        finally:
+            await asyncio.shield(redis.aclose())  # also when cancelled once more meanwhile
 
     def _set_problem(self, problem: str | None) -> None:
         if problem != self._problem and problem is not None:

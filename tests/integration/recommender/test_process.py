@@ -1,9 +1,10 @@
 """The service as it is deployed: a process of its own, real sockets."""
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,12 +64,11 @@ async def test_a_body_of_20_mb_is_refused_and_the_next_request_served(url: str) 
 
 def test_botifys_own_client_is_served(url: str) -> None:
     # botify's simulator posts with `requests`: no more headers than these, in this case
-    port = int(url.rpartition(":")[2])
-    payload = json.dumps(BODY).encode()
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        head = f"POST /next/7 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(payload)}\r\n"
-        client.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + payload)
-        answer = client.recv(65_536).decode()
-    body = json.loads(answer.partition("\r\n\r\n")[2])
-    assert " 200 OK" in answer
+    client = http.client.HTTPConnection("127.0.0.1", int(url.rpartition(":")[2]), timeout=10)
+    with contextlib.closing(client):
+        headers = {"content-type": "application/json"}
+        client.request("POST", "/next/7", json.dumps(BODY).encode(), headers)
+        answer = client.getresponse()
+        body = json.loads(answer.read())
+    assert answer.status == 200
     assert (body["user"], list(body)[:2]) == (7, ["user", "track"])
