@@ -110,14 +110,23 @@ def run_logs(stack: Stack, _: Console, options: argparse.Namespace) -> int:
     return DONE
 
 
+# What is worth a first look, by program; {} is its port.
+ADDRESSES = {
+    "redis": ("redis://127.0.0.1:{}", ""),
+    "postgres": ("postgresql://postgres@127.0.0.1:{}/segue", "psql takes this address"),
+    "logger": ("http://127.0.0.1:{}", "/lag /dead-letters /docs /metrics"),
+    "recommender": ("http://127.0.0.1:{}", "/track/12 /docs /metrics"),
+    "trainer": ("http://127.0.0.1:{}", "/models /train /docs /metrics"),
+}
+
+
 def show_addresses(stack: Stack, console: Console) -> None:
-    """List where each program is reached."""
-    schemes = {"redis": "redis", "postgres": "postgresql"}
-    rows = [
-        (each.name, f"{schemes.get(each.name, 'http')}://127.0.0.1:{each.port}")
-        for each in stack.programs
-    ]
-    console.print(make_table(["service", "address"], rows))
+    """List where each program is reached, and what to look at there."""
+    rows = []
+    for each in stack.programs:
+        address, look = ADDRESSES.get(each.name, ("http://127.0.0.1:{}", ""))
+        rows.append((each.name, address.format(each.port), look))
+    console.print(make_table(["service", "address", "look at"], rows))
     console.print("Stop it with `make down`; its logs: `make logs`.")
 
 
