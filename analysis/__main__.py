@@ -1,15 +1,14 @@
 """`python -m analysis`: what an experiment did, or which experiments there are."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from analysis.commands import results
 
 COMMANDS = {"results": results}
-DEFAULT = (
-    "results"  # `python -m analysis RECOMMENDERS` is `python -m analysis results RECOMMENDERS`
-)
+DEFAULT = "results"  # `python -m analysis NAME` is `python -m analysis results NAME`
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,7 +29,12 @@ def main(arguments: Sequence[str]) -> int:
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     options = parser.parse_args(words)
-    code: int = options.run(options)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code
 
 

@@ -60,7 +60,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def on_validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        where = first["loc"][:1] if first["type"] == "json_invalid" else first["loc"][1:]
+        field = ".".join(str(part) for part in where) or str(first["loc"][0])
         return ProblemError(422, "Invalid request", first["msg"], field=field).to_response()
 
     app.add_exception_handler(ProblemError, on_problem)

@@ -126,7 +126,10 @@ def show_addresses(stack: Stack, console: Console) -> None:
     for each in stack.programs:
         address, look = ADDRESSES.get(each.name, ("http://127.0.0.1:{}", ""))
         rows.append((each.name, address.format(each.port), look))
-    console.print(make_table(["service", "address", "look at"], rows))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for name, address, look in rows:
+        line = f"{name:<{widths[0]}}  {address:<{widths[1]}}  {look}".rstrip()
+        console.print(line, markup=False, soft_wrap=True)
     console.print("Stop it with `make down`; its logs: `make logs`.")
 
 

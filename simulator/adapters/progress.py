@@ -61,7 +61,7 @@ class RunProgress:
         note = f"{rate:,.0f} {self._unit}/s{'  ' + note if note else ''}"
         if self._bar is not None:
             self._bar.update(self._task, advance=n_steps, note=note)
-        elif now - self._shown >= _LINE_EVERY_S:
+        elif now - self._shown >= _LINE_EVERY_S or self._done == self._total:
             self._shown = now
             self.say(f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, {note}")
 

@@ -56,13 +56,13 @@ def test_the_same_seed_gives_the_same_summary(stack: RunningStack) -> None:
 async def test_a_killed_logger_loses_and_doubles_nothing(stack: RunningStack) -> None:
     stack.wait_until_stored()
     before = await fetch(stack, "SELECT count(*) FROM events")
-    run = stack.episodes(episodes=600, seed=11)
+    run = stack.episodes(episodes=2_000, seed=11)
     simulator = await asyncio.create_subprocess_exec(
         *stack.command(*run), cwd=ROOT, env=stack.environment, stdout=subprocess.PIPE
     )
     kills = 0
     while simulator.returncode is None and kills < 4:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1)
         kills += kill_logger(stack)
     output, _ = await simulator.communicate()
     assert simulator.returncode == 0
@@ -101,7 +101,7 @@ async def test_models_swap_under_load_without_a_failed_request(stack: RunningSta
         versions = [model["model_version"] for model in (await trainer.get("/models")).json()][:2]
         assert len(set(versions)) == 2
 
-        run = stack.episodes(episodes=600, seed=12)
+        run = stack.episodes(episodes=2_500, seed=12)
         simulator = await asyncio.create_subprocess_exec(
             *stack.command(*run), cwd=ROOT, env=stack.environment, stdout=subprocess.PIPE
         )

@@ -58,6 +58,24 @@ async def test_a_process_of_its_own_does_the_same(run: Run, known_log: PostgresS
     assert (process.stdout, process.stderr) == (result.stdout, result.stderr)
 
 
+@pytest.mark.parametrize("output_format", ["text", "markdown"])
+async def test_a_reader_that_has_seen_enough_gets_no_traceback(
+    output_format: str, known_log: PostgresServer
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as closed:  # noqa: ASYNC230 - a pipe that is closed at its other end
+        process = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "analysis", "RECOMMENDERS", "--format", output_format],
+            env={**os.environ, "SEGUE_POSTGRES_DSN": known_log.dsn},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert process.stderr == b""
+
+
 async def test_an_experiment_is_shown_within_100_columns(
     run: Run, known_log: PostgresServer
 ) -> None:
