@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.logger.adapters.event_store import PostgresEventStore, open_pool
@@ -20,6 +19,7 @@ from services.logger.ingest import BodyError, BodyTooLargeError
 from services.logger.settings import Settings
 from shared.event_stream import EventStream, RedisEventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.redis_client import create_redis
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     BodyTooLargeError: (413, "Body too large"),
@@ -90,7 +90,7 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adap
     pool = await stack.enter_async_context(
         open_pool(settings.postgres_dsn, max_size=settings.postgres_connections)
     )
-    redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
+    redis = await stack.enter_async_context(create_redis(settings.redis_url))
     return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
 
 

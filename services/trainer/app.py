@@ -21,6 +21,7 @@ from services.trainer.jobs import JobRunner
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
 from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.redis_client import create_redis
 from shared.tasks import in_background
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
 
 
 async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adapters:
-    redis = Redis.from_url(settings.redis_url, socket_timeout=settings.redis_timeout_s)
+    redis = create_redis(settings.redis_url, timeout_s=settings.redis_timeout_s)
     return Adapters(
         await stack.enter_async_context(open_pool(settings.postgres_dsn)),
         await stack.enter_async_context(redis),

@@ -33,6 +33,7 @@ from shared.artifacts import (
     save_model,
 )
 from shared.catalog import Catalog, load_catalog
+from shared.redis_client import create_redis
 
 PARAMETERS = ("recipe", "dim", "epochs", "learning_rate", "batch_size", "neighbours", "seed")
 
@@ -96,7 +97,7 @@ async def publish_path(options: argparse.Namespace, settings: Settings) -> str:
         TrainingError: If the file cannot be read, or Redis or Postgres stays away.
         CommandError: If Redis cannot be asked.
     """
-    redis = Redis.from_url(settings.redis_url, socket_timeout=settings.redis_timeout_s)
+    redis = create_redis(settings.redis_url, timeout_s=settings.redis_timeout_s)
     async with redis, open_pool(settings.postgres_dsn) as pool:
         try:
             catalog = await _find_catalog(redis, options.tracks)

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import numpy.typing as npt
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.trainer.adapters.playback_reader import read_playbacks, read_watermark
@@ -37,6 +36,7 @@ from shared.artifacts import (
     make_model,
 )
 from shared.catalog import Catalog
+from shared.redis_client import create_redis
 
 Send = Callable[[Message], None]
 
@@ -73,7 +73,7 @@ async def train(order: Order, send: Send) -> str:
     report("reading")
     async with contextlib.AsyncExitStack() as stack:
         redis = await stack.enter_async_context(
-            Redis.from_url(order.redis_url, socket_timeout=order.redis_timeout_s)
+            create_redis(order.redis_url, timeout_s=order.redis_timeout_s)
         )
         catalog = await fetch_catalog(redis)
         parent = await fetch_latest_version(redis)

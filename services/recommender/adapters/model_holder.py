@@ -27,6 +27,7 @@ from shared.artifacts import (
     publish_catalog,
 )
 from shared.catalog import Catalog
+from shared.redis_client import create_redis
 
 logger = logging.getLogger(__name__)
 
@@ -182,11 +183,7 @@ class ModelHolder:
 
     @contextlib.asynccontextmanager
     async def _connect(self) -> AsyncIterator[Redis]:
-        redis = Redis.from_url(
-            self._url,
-            socket_timeout=_CONTROL_TIMEOUT_S,
-            socket_connect_timeout=_CONTROL_TIMEOUT_S,
-        )
+        redis = create_redis(self._url, timeout_s=_CONTROL_TIMEOUT_S)
         try:
             yield redis
         finally:
