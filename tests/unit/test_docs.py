@@ -1,0 +1,31 @@
+"""The documentation's links lead somewhere, and its examples can be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from services.recommender.core.policies import make_policies
+from shared.experiments import parse_experiments
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text())
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_the_example_of_experiments_can_be_served() -> None:
+    page = (ROOT / "docs/experiments.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert set(make_policies(parse_experiments(example.encode()))) == {"C", "T1", "default"}
+
+
+def test_every_decision_is_listed() -> None:
+    index = (ROOT / "docs/adr/README.md").read_text()
+    pages = sorted(path.name for path in ROOT.glob("docs/adr/0*.md"))
+    assert re.findall(r"\((0\d+-[a-z-]+\.md)\)", index) == pages
