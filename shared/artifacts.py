@@ -10,6 +10,7 @@ import io
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -28,13 +29,26 @@ LATEST_KEY = f"{_PREFIX}latest"
 VERSIONS_KEY = f"{_PREFIX}versions"
 CATALOG_KEY = "segue:{catalog}"
 
-ARRAYS = (
-    "neighbours",
-    "top_tracks",
-    "user_ids",
-    "user_tracks",
-    "context_embedding",
-    "track_embedding",
+_INTEGER, _REAL = np.dtype(np.int32), np.dtype(np.float32)
+
+# Every array that a version may have: its type and its number of axes.
+ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = MappingProxyType(
+    {
+        "neighbours": (_INTEGER, 2),
+        "top_tracks": (_INTEGER, 1),
+        "user_ids": (_INTEGER, 1),
+        "user_tracks": (_INTEGER, 2),
+        "context_embedding": (_REAL, 2),
+        "track_embedding": (_REAL, 2),
+        "track_variance": (_REAL, 1),
+        "session_start": (_REAL, 2),
+        "session_covariance": (_REAL, 2),
+        "session_constants": (_REAL, 1),
+        "user_listener": (_REAL, 2),
+        "interest_users": (_INTEGER, 1),
+        "interest_embedding": (_REAL, 2),
+        "interest_variance": (_REAL, 2),
+    }
 )
 
 
@@ -86,6 +100,19 @@ class ModelVersion(msgspec.Struct, frozen=True):
         top_tracks: int32 (n,): rows by popularity, best first.
         user_ids, user_tracks: int32 (n_users,) and (n_users, k): rows per user, -1 pads.
         context_embedding, track_embedding: float32 (n_tracks, dim).
+
+    Arrays of the recipe `session`, where a playback's logit is s <e, i> - o with a track's
+    embedding e, the session's interest i and the listener's slope s and offset o:
+        track_variance: float32 (n_tracks,): variance of the logit that is due to the track.
+        session_start: float32 (dim + 1, dim): (e of the first track, 1) @ it is the mean of i.
+        session_covariance: float32 (dim, dim): of i around that mean.
+        session_constants: float32 (2,): factor on the time per earlier track of the same artist;
+            variance of a logit that nothing explains.
+        user_listener: float32 (n_users + 1, 5): mean of s and o, variance of s, covariance,
+            variance of o, in the order of `user_ids`; the last row is an unknown user's.
+        interest_users: int32 (n_interests,): row of `user_ids` that each interest belongs to.
+        interest_embedding, interest_variance: float32 (n_interests, dim): mean of an interest
+            known from earlier sessions, and the diagonal of its covariance.
     """
 
     manifest: ModelManifest
@@ -258,14 +285,12 @@ def _open(manifest: ModelManifest, payloads: Mapping[str, bytes | None]) -> Mode
 def _check_array(name: str, array: AnyArray) -> None:
     if name not in ARRAYS:
         raise ArtifactError(f"array {name} is none of {', '.join(ARRAYS)}")
-    is_embedding = name.endswith("_embedding")
-    dtype = np.dtype(np.float32 if is_embedding else np.int32)
-    ndim = 1 if name in {"top_tracks", "user_ids"} else 2
+    dtype, ndim = ARRAYS[name]
     if array.dtype != dtype or array.ndim != ndim:
         raise ArtifactError(
             f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype}, {ndim} axes"
         )
-    if is_embedding and not np.isfinite(array).all():
+    if dtype == _REAL and not np.isfinite(array).all():
         raise ArtifactError(f"array {name} has values that are not finite")
 
 

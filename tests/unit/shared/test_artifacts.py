@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.artifacts import AnyArray, ArtifactError, load_model, make_model, save_model
+from shared.artifacts import ARRAYS, AnyArray, ArtifactError, load_model, make_model, save_model
 from tests.unit.shared.models import make_version
 
 
@@ -63,12 +63,24 @@ def test_an_absent_folder_is_named(tmp_path: Path) -> None:
         ("top_tracks", np.zeros((2, 2), np.int32), "axes"),
         ("track_embedding", np.zeros((2, 2), np.float64), "float64"),
         ("track_embedding", np.full((2, 2), np.nan, np.float32), "finite"),
+        ("track_variance", np.zeros((2, 1), np.float32), "1 axes"),
+        ("track_variance", np.full(2, np.inf, np.float32), "finite"),
+        ("session_start", np.zeros(2, np.float32), "2 axes"),
+        ("interest_users", np.zeros(2, np.int64), "int64"),
         ("weights", np.zeros(2, np.float32), "weights"),
     ],
 )
 def test_an_array_that_nobody_could_read_is_refused(name: str, array: AnyArray, fault: str) -> None:
     with pytest.raises(ArtifactError, match=fault):
         make_model(make_version().manifest, {name: array})
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_every_array_of_the_table_survives_the_disk(name: str, tmp_path: Path) -> None:
+    dtype, ndim = ARRAYS[name]
+    array = np.arange(2**ndim).reshape((2,) * ndim).astype(dtype)
+    save_model(make_model(make_version().manifest, {name: array}), tmp_path)
+    assert np.array_equal(load_model(tmp_path).arrays[name], array)
 
 
 def test_the_manifest_on_disk_can_be_read_by_people(tmp_path: Path) -> None:
