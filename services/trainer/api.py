@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from services.trainer.adapters.job_store import Job, JobStore
 from services.trainer.adapters.registry import ListedModel, Registry
-from services.trainer.core.parameters import RecipeName, TrainingParameters
+from services.trainer.core.parameters import DEFAULT_DIMS, RecipeName, TrainingParameters
 from services.trainer.core.recommendations import encode_recommendations
 from services.trainer.jobs import JobRunner
 from shared.artifacts import fetch_catalog, fetch_model
@@ -27,7 +27,7 @@ class TrainRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     recipe: RecipeName = "artist_concat"
-    dim: Annotated[int, Field(ge=1, le=256)] = TrainingParameters.dim
+    dim: Annotated[int | None, Field(ge=1, le=256)] = None  # by the recipe
     epochs: Annotated[int, Field(ge=1, le=200)] = TrainingParameters.epochs
     learning_rate: Annotated[float, Field(gt=0, le=1)] = TrainingParameters.learning_rate
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = TrainingParameters.batch_size
@@ -46,7 +46,8 @@ class TrainRequest(BaseModel):
 
     def to_parameters(self) -> TrainingParameters:
         """Return them as the core takes them."""
-        return TrainingParameters(**self.model_dump())
+        dim = DEFAULT_DIMS[self.recipe] if self.dim is None else self.dim
+        return TrainingParameters(**(self.model_dump() | {"dim": dim}))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import secrets
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import msgspec
 from redis.asyncio import Redis
@@ -17,6 +17,7 @@ from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
 from services.trainer.adapters.registry import Registry
 from services.trainer.api import TrainRequest
+from services.trainer.core.parameters import RecipeName
 from services.trainer.core.playbacks import make_log
 from services.trainer.core.recommendations import encode_recommendations, parse_recommendations
 from services.trainer.core.versions import make_version_id
@@ -123,7 +124,7 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--out", type=Path, required=True, help="tracks_with_recs.json to write")
     fit.add_argument("--top-tracks", type=Path, help="also write the most listened track ids")
     fit.add_argument("--model", type=Path, help="also save the model to this folder")
-    fit.add_argument("--recipe", choices=("artist_concat", "track_only"))
+    fit.add_argument("--recipe", choices=get_args(RecipeName))
     fit.add_argument("--learning-rate", type=float)
     for name in ("dim", "epochs", "batch-size", "neighbours", "seed"):
         fit.add_argument(f"--{name}", type=int)

@@ -62,7 +62,7 @@ def make_pairs(log: PlaybackLog, catalog: Catalog) -> tuple[Pairs, PairCounts]:
     """
     rows = catalog.rows_of(log.tracks)
     is_known = rows >= 0
-    _check_known(is_known)
+    check_known(is_known)
     if log.n_users < MIN_USERS:
         raise TrainingError("playbacks of one user only: nothing holds beyond that user")
     starts = np.flatnonzero(np.diff(log.sessions, prepend=-1))
@@ -101,7 +101,12 @@ def split_by_time(pairs: Pairs, *, held_out: float = 0.1) -> tuple[Pairs, Pairs]
     return pairs.select(is_early), pairs.select(~is_early)
 
 
-def _check_known(is_known: npt.NDArray[np.bool_]) -> None:
+def check_known(is_known: npt.NDArray[np.bool_]) -> None:
+    """Refuse a log of another catalogue.
+
+    Raises:
+        TrainingError: If most playbacks are of tracks that the catalogue does not have.
+    """
     unknown = 1.0 - is_known.mean()
     if unknown > MAX_UNKNOWN_SHARE:
         raise TrainingError(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-RecipeName = Literal["artist_concat", "track_only"]
+RecipeName = Literal["artist_concat", "track_only", "session"]
+DEFAULT_DIMS: dict[RecipeName, int] = {"artist_concat": 100, "track_only": 100, "session": 32}
 Stage = Literal["reading", "pairing", "training", "evaluating", "neighbours", "publishing"]
 
 Report = Callable[..., None]
@@ -18,11 +19,12 @@ class TrainingParameters:
 
     Attributes:
         recipe: `artist_concat`: a track's embedding is its own and its artist's, concatenated;
-            `track_only`: its own alone.
-        dim: Of an embedding's half.
+            `track_only`: its own alone; `session`: beliefs about tracks, listeners and interests.
+        dim: Of an embedding's half; of `session`, of the embedding.
         epochs: At most; training ends when the validation loss no longer falls.
         learning_rate: Of Adam.
         batch_size: At most; a small log is cut into smaller batches.
+            `session` has epochs, learning rate and batch size of its own.
         neighbours: Recommendations per track.
         seed: The same seed and data give the same bits on the same kind of machine.
         since, until: Half-open window of playback times; None is unbounded.

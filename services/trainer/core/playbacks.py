@@ -34,6 +34,7 @@ class PlaybackLog:
         positions: In the session, from 0.
         tracks: Track ids.
         times: Fractions listened, in [0, 1].
+        users: Ids of the listeners, any integers.
         n_users: Different listeners.
         first_at, last_at: Of all playbacks, in microseconds since 1970.
     """
@@ -42,6 +43,7 @@ class PlaybackLog:
     positions: IntArray
     tracks: IntArray
     times: FloatArray
+    users: IntArray
     n_users: int
     first_at: int
     last_at: int
@@ -79,6 +81,7 @@ def make_log(playbacks: npt.NDArray[Any]) -> PlaybackLog:
         positions=playbacks["position"][order],
         tracks=playbacks["track"][order],
         times=playbacks["time"][order],
+        users=playbacks["user"][order],
         n_users=len(np.unique(playbacks["user"])),
         first_at=int(playbacks["at"].min()),
         last_at=int(playbacks["at"].max()),

@@ -19,6 +19,7 @@ from services.trainer.core.parameters import Report, TrainingParameters
 from services.trainer.core.playbacks import PlaybackLog
 from services.trainer.core.popularity import rank_tracks
 from services.trainer.core.retrieval import find_neighbours
+from services.trainer.core.session.recipe import fit_session
 from services.trainer.core.training import fit, predict
 from shared.catalog import Catalog
 
@@ -54,6 +55,9 @@ def fit_recipe(
         TrainingError: If the log cannot be learnt from.
     """
     report("pairing", playbacks=len(log), sessions=log.n_sessions)
+    if parameters.recipe == "session":
+        session = fit_session(log, catalog, parameters=parameters, report=report)
+        return _finish(log, catalog, session.arrays, session.metrics, session.n_sessions)
     pairs, counts = make_pairs(log, catalog)
     train, held_out = split_by_time(pairs)
     report("training", pairs=len(pairs), **asdict(counts))
@@ -66,13 +70,23 @@ def fit_recipe(
     metrics |= {"epochs": float(len(losses)), "train_mse": losses[-1].train}
     report("neighbours")
     arrays, ranking = _index(model, train, held_out, catalog=catalog, parameters=parameters)
-    arrays["top_tracks"] = rank_tracks(
-        catalog.rows_of(log.tracks), log.times, n_tracks=len(catalog)
-    )
+    n_sessions = len(np.unique(pairs.sessions))
+    return _finish(log, catalog, arrays, metrics | ranking, n_sessions)
+
+
+def _finish(
+    log: PlaybackLog,
+    catalog: Catalog,
+    arrays: dict[str, AnyArray],
+    metrics: dict[str, float],
+    n_sessions: int,
+) -> Fitted:
+    rows = catalog.rows_of(log.tracks)
+    arrays["top_tracks"] = rank_tracks(rows, log.times, n_tracks=len(catalog))
     return Fitted(
         arrays=arrays,
-        metrics=metrics | ranking,
-        n_sessions=len(np.unique(pairs.sessions)),
+        metrics=metrics,
+        n_sessions=n_sessions,
         n_playbacks=len(log),
         data_from=_to_datetime(log.first_at),
         data_until=_to_datetime(log.last_at),

@@ -1,0 +1,1 @@
+"""The recipe `session`: embeddings, listeners and interests by belief propagation."""
