@@ -65,9 +65,11 @@ def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-async def test_a_log_becomes_recommendations_without_any_service(files: Path) -> None:
+@pytest.mark.parametrize("recipe", ["artist_concat", "session"])
+async def test_a_log_becomes_recommendations_without_any_service(files: Path, recipe: str) -> None:
     catalog = make_blocks()
-    arguments = fit_arguments(files, "--top-tracks", str(files / "top.json"))
+    top = ("--top-tracks", str(files / "top.json"))
+    arguments = fit_arguments(files, *top, "--recipe", recipe)
     assert await asyncio.to_thread(main, arguments) == 0
     lines = [json.loads(line) for line in (files / "out.json").read_text().splitlines()]
     assert len(lines) == len(catalog)

@@ -17,7 +17,7 @@ from services.trainer.adapters.postgres import open_pool
 from services.trainer.core.parameters import TrainingParameters
 from services.trainer.order import encode_order, make_order
 from services.trainer.settings import Settings
-from shared.artifacts import fetch_latest_version, fetch_model
+from shared.artifacts import ARRAYS, fetch_latest_version, fetch_model
 from shared.catalog import Catalog
 from tests.integration.trainer.stack import (
     QUICK,
@@ -54,6 +54,33 @@ async def test_a_training_publishes_a_version_that_serves(
     assert model.manifest.seed == 3
     listed = (await client.get("/train")).json()
     assert [job["job_id"] for job in listed] == [job["job_id"]]
+
+
+@pytest.mark.usefixtures("playbacks")
+async def test_a_session_training_publishes_what_a_session_recommender_reads(
+    client: httpx.AsyncClient, redis: Redis, catalog: Catalog
+) -> None:
+    job = await train(client, recipe="session")
+    assert job["status"] == "succeeded", job
+    assert [loss["epoch"] for loss in job["progress"]["losses"]] == [1, 2, 3, 4, 5, 6]
+    model = await fetch_model(redis, job["model_version"])
+    assert model.manifest.recipe == "session"
+    assert model.manifest.metrics["leave_one_out_mse"] < model.manifest.metrics["baseline_mse"]
+    assert model.arrays.keys() == ARRAYS.keys() - {"user_tracks"}
+    assert model.arrays["track_embedding"].shape == (len(catalog), 4)
+    recommendations = await client.get(f"/models/{job['model_version']}/tracks_with_recs")
+    assert len(recommendations.text.splitlines()) == len(catalog)
+
+
+async def test_a_session_training_without_a_taste_in_the_log_says_so(
+    client: httpx.AsyncClient, database: PostgresServer, catalog: Catalog
+) -> None:
+    playbacks = make_block_playbacks(catalog, n_sessions=20)
+    playbacks["time"] = 1.0
+    await store_playbacks(database.dsn, playbacks)
+    job = await train(client, recipe="session")
+    assert job["status"] == "failed"
+    assert "heard in full or not at all" in job["error"]
 
 
 @pytest.mark.usefixtures("playbacks")

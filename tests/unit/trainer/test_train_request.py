@@ -18,6 +18,20 @@ def test_an_empty_request_is_the_default_training() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "dim"),
+    [
+        ({"recipe": "track_only"}, 100),
+        ({"recipe": "session"}, 32),
+        ({"recipe": "session", "dim": 8}, 8),
+    ],
+)
+def test_the_recipe_chooses_the_dim_unless_the_request_does(
+    body: dict[str, object], dim: int
+) -> None:
+    assert TrainRequest.model_validate(body).to_parameters().dim == dim
+
+
+@pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"recipe": "unheard_of"}, "recipe"),

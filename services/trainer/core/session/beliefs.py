@@ -12,6 +12,7 @@ is known of the other side without this playback.
 Source: Minka (2001), Expectation Propagation; Stern, Herbrich, Graepel (2009), Matchbox.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ from services.trainer.core.session.plays import Index, Plays
 from services.trainer.core.session.start import Start
 
 MAX_VARIANCE = 60.0
+MIN_PARALLEL = 64  # matrices, to be worth threads
 FIRST_TRACK_VARIANCE = 0.1  # of a coordinate, before tracks were ever updated
 FIRST_VARIANCES = (2.0, 1.0, 1.0)  # of a logit, from interest, track and both
 SLOPE_MEAN, SLOPE_VARIANCE = 1.1, 0.15
@@ -148,6 +150,18 @@ class Beliefs:
 
 
 def invert(matrices: Tensor) -> Tensor:
-    """Invert positive definite matrices, (b, d, d)."""
+    """Invert positive definite matrices, (b, d, d), a share of them in each of torch's threads.
+
+    LAPACK takes small matrices one after another; each is inverted alone, so that the bits do not
+    depend on the number of threads.
+    """
+    parts = matrices.chunk(torch.get_num_threads())
+    if len(parts) == 1 or len(matrices) < MIN_PARALLEL:
+        return _invert(matrices)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return torch.cat(list(pool.map(_invert, parts)))
+
+
+def _invert(matrices: Tensor) -> Tensor:
     inverse: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(matrices))
     return inverse
