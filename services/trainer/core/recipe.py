@@ -57,7 +57,13 @@ def fit_recipe(
     report("pairing", playbacks=len(log), sessions=log.n_sessions)
     if parameters.recipe == "session":
         session = fit_session(log, catalog, parameters=parameters, report=report)
-        return _finish(log, catalog, session.arrays, session.metrics, session.n_sessions)
+        return _finish(
+            log,
+            catalog,
+            arrays=session.arrays,
+            metrics=session.metrics,
+            n_sessions=session.n_sessions,
+        )
     pairs, counts = make_pairs(log, catalog)
     train, held_out = split_by_time(pairs)
     report("training", pairs=len(pairs), **asdict(counts))
@@ -71,12 +77,13 @@ def fit_recipe(
     report("neighbours")
     arrays, ranking = _index(model, train, held_out, catalog=catalog, parameters=parameters)
     n_sessions = len(np.unique(pairs.sessions))
-    return _finish(log, catalog, arrays, metrics | ranking, n_sessions)
+    return _finish(log, catalog, arrays=arrays, metrics=metrics | ranking, n_sessions=n_sessions)
 
 
 def _finish(
     log: PlaybackLog,
     catalog: Catalog,
+    *,
     arrays: dict[str, AnyArray],
     metrics: dict[str, float],
     n_sessions: int,

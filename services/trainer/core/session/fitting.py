@@ -39,10 +39,10 @@ def fit_beliefs(
         plays: To learn from.
         artist_rows: Artist per catalogue row.
         dim: Of the embeddings.
-        seed: The same seed and plays give the same bits on the same kind of machine.
+        seed: The same seed and plays give the same bits on one machine, with as many threads.
         report: Told the loss of every iteration: minus the mean log likelihood of a playback
             predicted from all the others, as its interest (`train`) and its track were updated.
-        prior: Scales; the defaults are those of the study.
+        prior: Scales, if not the usual.
 
     Raises:
         TrainingError: If the beliefs leave the finite numbers.
@@ -60,17 +60,23 @@ def fit_beliefs(
     )
     _group(beliefs)
     for iteration in range(N_ITERATIONS):
-        genres.wants_mixture = iteration >= GENRES_FROM
-        loss = update_interests(beliefs)
-        update_listeners(beliefs)
-        if iteration > 0:
-            update_centres(beliefs)
-        track_loss = update_tracks(beliefs, genres)
-        _check_finite(beliefs)
+        loss, track_loss = _iterate(beliefs, genres, iteration)
         report("training", epoch=iteration + 1, train=loss, track_loss=track_loss)
-        if iteration in REGROUP_AFTER:
-            _group(beliefs)
     return beliefs
+
+
+def _iterate(beliefs: Beliefs, genres: Genres, iteration: int) -> tuple[float, float]:
+    """Update everything once; return the losses before interests and before tracks."""
+    genres.wants_mixture = iteration >= GENRES_FROM
+    loss = update_interests(beliefs)
+    update_listeners(beliefs)
+    if iteration > 0:
+        update_centres(beliefs)
+    track_loss = update_tracks(beliefs, genres)
+    _check_finite(beliefs)
+    if iteration in REGROUP_AFTER:
+        _group(beliefs)
+    return loss, track_loss
 
 
 def _group(beliefs: Beliefs) -> None:

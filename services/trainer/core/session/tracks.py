@@ -39,18 +39,24 @@ def update_tracks(beliefs: Beliefs, genres: Genres) -> float:
     """
     weight, target, loss = beliefs.make_messages(beliefs.from_track)
     design = beliefs.interest_cavity * beliefs.slope[beliefs.user_of, None]
-    evidence = _gather(beliefs, design, weight, target)
-    artist, artist_covariance = genres.update(*_tell_artists(beliefs, evidence))
-    beliefs.artist_mean = artist
+    evidence = _gather(beliefs, design=design, weight=weight, target=target)
+    beliefs.artist_mean, artist_covariance = genres.update(*_tell_artists(beliefs, evidence))
     metric = _taste_metric(beliefs)
-    _spread_to_unplayed(beliefs, evidence, artist, artist_covariance, metric)
+    _spread_to_unplayed(beliefs, evidence, covariance=artist_covariance, metric=metric)
     for block, given in zip(beliefs.track_blocks, evidence.covariance, strict=True):
-        _update_block(beliefs, evidence, block, given, artist_covariance, metric)
+        _update_block(
+            beliefs,
+            evidence,
+            block,
+            given=given,
+            artist_covariance=artist_covariance,
+            metric=metric,
+        )
     beliefs.refresh_both()
     return loss
 
 
-def _gather(beliefs: Beliefs, design: Tensor, weight: Tensor, target: Tensor) -> Evidence:
+def _gather(beliefs: Beliefs, *, design: Tensor, weight: Tensor, target: Tensor) -> Evidence:
     precision, pull = _prior(beliefs)
     scale, eye, parts = 1 / precision, torch.eye(beliefs.dim), []
     mean = pull * scale[:, None]
@@ -93,11 +99,11 @@ def _tell_artists(beliefs: Beliefs, evidence: Evidence) -> tuple[Tensor, Tensor]
 
 
 def _spread_to_unplayed(
-    beliefs: Beliefs, evidence: Evidence, artist: Tensor, covariance: Tensor, metric: Tensor
+    beliefs: Beliefs, evidence: Evidence, *, covariance: Tensor, metric: Tensor
 ) -> None:
     """Believe of tracks without playbacks what their artists tell; others follow by block."""
     ratio = evidence.scale / beliefs.scale("track")
-    beliefs.track = evidence.mean + ratio[:, None] * artist[beliefs.artist]
+    beliefs.track = evidence.mean + ratio[:, None] * beliefs.artist_mean[beliefs.artist]
     traces = covariance.diagonal(dim1=1, dim2=2).sum(1)[beliefs.artist]
     spreads = (covariance * metric).sum((1, 2))[beliefs.artist]
     beliefs.track_trace = evidence.scale * beliefs.dim + ratio**2 * traces
@@ -108,6 +114,7 @@ def _update_block(
     beliefs: Beliefs,
     evidence: Evidence,
     block: Block,
+    *,
     given: Tensor,
     artist_covariance: Tensor,
     metric: Tensor,
