@@ -12,7 +12,7 @@ from services.recommender.adapters.model_holder import ModelSource
 from services.recommender.adapters.session_store import SessionStore
 from services.recommender.core.decisions import Decider
 from services.recommender.core.sessions import Message
-from services.recommender.parsing import parse_id, parse_report
+from services.recommender.parsing import parse_explain, parse_id, parse_report
 from shared.catalog import Catalog
 from shared.http import ProblemError
 
@@ -55,10 +55,13 @@ async def last(request: Request) -> Response:
 
 async def _answer(request: Request, message: Message) -> Response:
     state = _state(request)
+    explain = parse_explain(request)
     report = await parse_report(request, message)
     models = state["models"].current  # once: an answer comes from one moment's versions
     decide = state["decider"].decide
-    outcome = await state["store"].update(report.user, lambda past: decide(report, past, models))
+    outcome = await state["store"].update(
+        report.user, lambda past: decide(report, past, models, explain=explain)
+    )
     if outcome.event is not None:
         state["metrics"].count(outcome.event)
     return Response(outcome.answer, media_type=_JSON)

@@ -100,11 +100,18 @@ def _describe_report(
         "description": "Names the request; a retry gets the same answer and is counted once.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     }
+    explain = {
+        "name": "explain",
+        "in": "query",
+        "required": False,
+        "description": "1 adds `explanation` to the answer, if its recommender can explain.",
+        "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
+    }
     return {
         "operationId": name,
         "summary": summary,
         "tags": ["botify"],
-        "parameters": [_id_parameter("user"), key],
+        "parameters": [_id_parameter("user"), key, explain],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _schema(PlaybackBody)}},

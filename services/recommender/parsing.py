@@ -57,6 +57,20 @@ def parse_id(text: str, *, field: str) -> int:
     return int(text)
 
 
+def parse_explain(request: Request) -> bool:
+    """Read whether the answer is to say why.
+
+    Raises:
+        ProblemError: If it is neither 0 nor 1.
+    """
+    if not request.scope["query_string"]:
+        return False
+    value = request.query_params.get("explain", "0")
+    if value not in {"0", "1"}:
+        raise ProblemError(422, "Invalid request", "explain is not 0 or 1", field="explain")
+    return value == "1"
+
+
 def _parse_key(key: str | None) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         detail = f"Idempotency-Key is not 1 to {MAX_KEY} printable ASCII characters"

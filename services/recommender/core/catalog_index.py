@@ -2,7 +2,7 @@
 
 import msgspec
 
-from shared.catalog import Catalog
+from shared.catalog import Catalog, IntArray
 
 
 class CatalogIndex(msgspec.Struct, frozen=True):
@@ -14,6 +14,7 @@ class CatalogIndex(msgspec.Struct, frozen=True):
         row_of: Row per track id.
         artists: Artist index per row.
         rows_by_artist: Rows per artist index.
+        artist_rows: As `artists`, an array.
     """
 
     checksum: str
@@ -21,6 +22,7 @@ class CatalogIndex(msgspec.Struct, frozen=True):
     row_of: dict[int, int]
     artists: list[int]
     rows_by_artist: list[list[int]]
+    artist_rows: IntArray
 
     def __len__(self) -> int:
         return len(self.track_ids)
@@ -38,4 +40,5 @@ def make_catalog_index(catalog: Catalog) -> CatalogIndex:
         row_of=catalog.row_of,
         artists=artists,
         rows_by_artist=rows_by_artist,
+        artist_rows=catalog.artist_rows,
     )

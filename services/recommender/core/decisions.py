@@ -6,13 +6,21 @@ from time import perf_counter
 from uuid import UUID
 
 import msgspec
+import numpy as np
 
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.draws import Draw
 from services.recommender.core.models import Models
 from services.recommender.core.policies import Policy, Recommendation, make_policies
 from services.recommender.core.recommenders import Context
-from services.recommender.core.sessions import Receipt, Report, Session, UserState
+from services.recommender.core.sessions import (
+    Receipt,
+    Report,
+    Session,
+    UserState,
+    append_playback,
+    read_history,
+)
 from shared.events import Event, make_event_id, truncate_to_milliseconds
 from shared.experiments import ExperimentSet
 
@@ -46,6 +54,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         model_version: Model version that it read, if any.
         fallback: Why the treatment's own recommender did not answer.
         experiments: Treatment per running experiment.
+        explanation: Why this track, if the request asked and its recommender can say: `anchor`, the
+            track that opened the session; `score`, the expected time before the `discount` for
+            earlier tracks of the artist; `candidates`, how many were compared; `uncertainty`, the
+            standard deviation of the score's logit that comes from the session's taste.
     """
 
     user: int
@@ -56,6 +68,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model_version: str | None = None
     fallback: str | None = None
     experiments: dict[str, str] = {}
+    explanation: dict[str, int | float] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -89,13 +102,16 @@ class Decider:
         self._seed = seed
         self._clock = clock
 
-    def decide(self, report: Report, state: UserState | None, models: Models) -> Outcome:
+    def decide(
+        self, report: Report, state: UserState | None, models: Models, *, explain: bool = False
+    ) -> Outcome:
         """Answer a report.
 
         Args:
             report: The request.
             state: What is stored of its listener.
             models: The model versions being served; the answer uses no other.
+            explain: Whether the answer says why; the event never does.
 
         Raises:
             UnknownTrackError: If the catalogue lacks the track.
@@ -115,22 +131,30 @@ class Decider:
             answer = Answer(user=report.user, session=session.session)
             after = None
         else:
-            chosen = self._choose(self._policies[treatment.name], report, session, models)
+            policy = self._policies[treatment.name]
+            history = _extend_history(policy, session, report)
+            context = self._context(policy, report, session, models)
+            if policy.remembers:
+                context = self._with_past(context, session, history, explain=explain)
+            chosen = policy.recommend(context)
             answer = self._recommendation(report, session, chosen, assigned)
-            after = session.play(report.track, self._catalog.track_ids[chosen.choice.row])
+            after = session.play(
+                report.track,
+                self._catalog.track_ids[chosen.choice.row],
+                history=history,
+                memory=chosen.choice.memory,
+            )
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
         event = _event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
 
-    def _choose(
-        self, policy: Policy, report: Report, session: Session, models: Models
-    ) -> Recommendation:
+    def _context(self, policy: Policy, report: Report, session: Session, models: Models) -> Context:
         row_of = self._catalog.row_of
         track = row_of[report.track]
         heard = {row for id_ in session.heard if (row := row_of.get(id_)) is not None}
         heard.add(track)
-        context = Context(
+        return Context(
             user=report.user,
             track=track,
             first=row_of.get(session.first, track),
@@ -140,11 +164,24 @@ class Decider:
             model=policy.find_model(models),
             no_model=models.why_not(policy.model_version),
         )
-        return policy.recommend(context)
+
+    def _with_past(
+        self, context: Context, session: Session, history: bytes, *, explain: bool
+    ) -> Context:
+        ids, times = read_history(history)
+        row_of = self._catalog.row_of
+        return msgspec.structs.replace(
+            context,
+            played=np.array([row_of.get(id_, -1) for id_ in ids.tolist()], np.int32),
+            times=times,
+            memory=session.memory,
+            explain=explain,
+        )
 
     def _recommendation(
         self, report: Report, session: Session, chosen: Recommendation, experiments: dict[str, str]
     ) -> Answer:
+        why = chosen.choice.explanation
         return Answer(
             user=report.user,
             track=self._catalog.track_ids[chosen.choice.row],
@@ -154,7 +191,14 @@ class Decider:
             model_version=chosen.model_version,
             fallback=chosen.fallback,
             experiments=experiments,
+            explanation=why and {"anchor": session.first, **why},
         )
+
+
+def _extend_history(policy: Policy, session: Session, report: Report) -> bytes:
+    if not policy.remembers:
+        return b""
+    return append_playback(session.history, report.track, report.time)
 
 
 def _repeat(report: Report, state: UserState, receipt: Receipt) -> Outcome:

@@ -8,6 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.core.catalog_index import CatalogIndex
+from services.recommender.core.session_taste import (
+    TASTE_ARRAYS,
+    TasteModel,
+    make_taste_model,
+)
 from shared.catalog import IntArray
 
 LATEST = "latest"
@@ -32,6 +37,7 @@ class ServedModel(msgspec.Struct, frozen=True):
         top_tracks: Best first.
         user_tracks: (n_users, k), -1 pads.
         user_rows: Row of `user_tracks` per user.
+        taste: Of the recipe `session`.
     """
 
     version: str
@@ -39,6 +45,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     top_tracks: list[int] | None = None
     user_tracks: IntArray | None = None
     user_rows: dict[int, int] = {}
+    taste: TasteModel | None = None
 
 
 class Models(msgspec.Struct, frozen=True):
@@ -92,7 +99,21 @@ def make_served_model(
         top_tracks=None if top_tracks is None else top_tracks.tolist(),
         user_tracks=user_tracks,
         user_rows={user: row for row, user in enumerate(user_ids.tolist())},
+        taste=_make_taste(version, arrays, catalog),
     )
+
+
+def _make_taste(
+    version: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex
+) -> TasteModel | None:
+    if not any(name in arrays for name in TASTE_ARRAYS):
+        return None
+    try:
+        return make_taste_model(
+            arrays, artists=catalog.artist_rows, n_artists=len(catalog.rows_by_artist)
+        )
+    except ValueError as error:
+        raise UnusableModelError("model_broken", f"model {version}: {error}") from error
 
 
 def _check_rows(version: str, name: str, rows: npt.NDArray[Any] | None, *, n_tracks: int) -> None:

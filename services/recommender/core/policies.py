@@ -16,6 +16,7 @@ from services.recommender.core.recommenders import (
     StickyArtist,
     TopPop,
 )
+from services.recommender.core.session_recommender import SessionTaste
 from shared.experiments import ExperimentSet, InvalidExperimentsError, Treatment
 
 RECOMMENDERS: Mapping[str, type[Recommender]] = {
@@ -24,10 +25,12 @@ RECOMMENDERS: Mapping[str, type[Recommender]] = {
     "sticky_artist": StickyArtist,
     "indexed": Indexed,
     "contextual": Contextual,
+    "session": SessionTaste,
 }
 
 # `random` ends every chain, its own too: there without the treatment's cap on artists.
 FALLBACKS: Mapping[str, tuple[str, ...]] = {
+    "session": ("contextual", "top_pop", "random"),
     "contextual": ("top_pop", "random"),
     "indexed": ("top_pop", "random"),
     "sticky_artist": ("random",),
@@ -59,6 +62,11 @@ class Policy(msgspec.Struct, frozen=True):
 
     steps: tuple[tuple[str, Recommender], ...]
     model_version: str
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its recommender reads the session's playbacks and what it returned before."""
+        return self.steps[0][1].remembers
 
     def find_model(self, models: Models) -> ServedModel | None:
         """Return the model version that this treatment is served from."""

@@ -2,18 +2,21 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal, Protocol
 
 import msgspec
+import numpy as np
 
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.draws import Draw
 from services.recommender.core.models import NO_MODEL, ServedModel
+from shared.catalog import IntArray
 
 NO_CANDIDATES = "no_candidates"
 NOT_IN_MODEL = "not_in_model"
 _MAX_REJECTIONS = 64
+_NO_ROWS: IntArray = np.empty(0, np.int32)
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -28,10 +31,19 @@ class NoRecommendationError(Exception):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A catalogue row, and the probability with which it was chosen."""
+    """A catalogue row, and the probability with which it was chosen.
+
+    Attributes:
+        row: What to play.
+        propensity: P(row | context).
+        memory: What the recommender wants to read at the session's next request.
+        explanation: Why this row, in numbers, if the context asks.
+    """
 
     row: int
     propensity: float
+    memory: bytes = b""
+    explanation: dict[str, int | float] | None = None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +58,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         catalog: All tracks.
         model: The treatment's model version, if there is one.
         no_model: Why there is none.
+        played: Rows reported in the session, this one included, in order, -1 if the catalogue lost
+            the track; empty unless the recommender `remembers`.
+        times: Fraction listened to of each, in hundredths.
+        memory: What the recommender returned at the session's last request.
+        explain: Whether the listener asked why.
     """
 
     user: int
@@ -56,6 +73,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     catalog: CatalogIndex
     model: ServedModel | None = None
     no_model: str = NO_MODEL
+    played: IntArray = _NO_ROWS
+    times: Sequence[float] = ()
+    memory: bytes = b""
+    explain: bool = False
 
     def require_model(self) -> ServedModel:
         """Return the model version, or say why there is none."""
@@ -68,6 +89,7 @@ class Recommender(Protocol):
     """One policy that a treatment can name; its fields are the treatment's parameters."""
 
     uses_model: ClassVar[bool]
+    remembers: ClassVar[bool]
 
     def recommend(self, context: Context) -> Choice:
         """Choose a row that the session has not heard.
@@ -84,6 +106,7 @@ class Capped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         max_per_artist: Most tracks of one artist in a session; no limit by default.
     """
 
+    remembers: ClassVar[bool] = False
     max_per_artist: Count | None = None
 
     def _full_artists(self, context: Context) -> set[int]:

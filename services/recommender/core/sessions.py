@@ -1,11 +1,18 @@
 """Session rules: what is remembered of a listener between two requests."""
 
+import struct
 from typing import Literal
 from uuid import UUID
 
 import msgspec
+import numpy as np
+
+from shared.catalog import IntArray
 
 Message = Literal["next", "last"]
+
+_PLAYBACK = struct.Struct("<iB")
+_PLAYBACKS = np.dtype([("track", "<i4"), ("hundredths", "u1")])
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
@@ -34,17 +41,39 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
         first: Track that opened it.
         position: Playbacks reported so far: the position of the next one.
         heard: Tracks played or recommended, in order, each once.
+        history: Playbacks reported, packed; empty unless the recommender remembers.
+        memory: What the recommender returned last; it alone can read it.
     """
 
     session: UUID
     first: int
     position: int
     heard: tuple[int, ...]
+    history: bytes = b""
+    memory: bytes = b""
 
-    def play(self, track: int, recommendation: int) -> "Session":
+    def play(
+        self, track: int, recommendation: int, *, history: bytes = b"", memory: bytes = b""
+    ) -> "Session":
         """Count a playback and remember its track and the one recommended next."""
-        heard = dict.fromkeys((*self.heard, track, recommendation))
-        return Session(self.session, self.first, self.position + 1, tuple(heard))
+        heard = tuple(dict.fromkeys((*self.heard, track, recommendation)))
+        return Session(self.session, self.first, self.position + 1, heard, history, memory)
+
+
+def append_playback(history: bytes, track: int, time: float) -> bytes:
+    """Add a playback to a history: five bytes, the time in hundredths."""
+    return history + _PLAYBACK.pack(track, round(time * 100))
+
+
+def read_history(history: bytes) -> tuple[IntArray, list[float]]:
+    """Read a history.
+
+    Returns:
+        Track ids and times, in order.
+    """
+    playbacks = np.frombuffer(history[: len(history) // 5 * 5], _PLAYBACKS)
+    times: list[float] = (playbacks["hundredths"] / 100).tolist()
+    return playbacks["track"].astype(np.int32), times
 
 
 class Receipt(msgspec.Struct, frozen=True, array_like=True):

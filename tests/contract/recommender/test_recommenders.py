@@ -29,6 +29,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "contextual": ("contextual", {}),
     "contextual by the last track": ("contextual", {"anchor": "last"}),
     "contextual, the best": ("contextual", {"choice": "best"}),
+    "session": ("session", {}),
+    "session that explores": ("session", {"candidates": 12, "epsilon": 0.5, "bonus": 0.5}),
+    "session of one candidate": ("session", {"candidates": 1}),
 }
 INDEX = make_index()
 MODEL = make_served(INDEX)

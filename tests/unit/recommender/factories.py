@@ -54,12 +54,29 @@ def make_arrays(n_tracks: int = N_TRACKS) -> dict[str, npt.NDArray[Any]]:
     steps = np.arange(1, 13, dtype=np.int32)
     neighbours = (np.arange(n_tracks, dtype=np.int32)[:, None] + steps) % n_tracks
     pads = np.full((n_tracks, 2), -1, np.int32)
-    return {
+    return make_taste_arrays(n_tracks) | {
         "neighbours": np.hstack([neighbours, pads]).astype(np.int32),
         "top_tracks": np.arange(n_tracks - 1, -1, -1, dtype=np.int32),
         "user_ids": np.array([7, 8], np.int32),
         "user_tracks": np.array([[1, 2, 3, 4, 5, 6], [10, 11, 12, 13, -1, -1]], np.int32),
     }
+
+
+def make_taste_arrays(n_tracks: int = N_TRACKS, d: int = 4) -> dict[str, npt.NDArray[Any]]:
+    """Make the arrays of a session recommender, of random tracks; it knows the users 7 and 8."""
+    rng = np.random.default_rng(1)
+    arrays = {
+        "taste_tracks": rng.normal(size=(n_tracks, d)),
+        "taste_variance": rng.uniform(0.1, 1.0, n_tracks),
+        "taste_prior": np.hstack([0.6 * np.eye(d), np.full((d, 1), 0.1)]),
+        "taste_covariance": 0.5 * np.eye(d) + 0.1,
+        "taste_listeners": np.array(
+            [[1.2, 2, 0.1, 0.02, 1], [0.8, 1, 0.1, 0, 1], [1, 1, 0.2, 0, 2]]
+        ),
+        "taste_rules": np.array([0.8, 0.3]),
+    }
+    users = np.array([7, 8], np.int32)
+    return {"taste_users": users} | {k: v.astype(np.float32) for k, v in arrays.items()}
 
 
 def make_version(
@@ -91,6 +108,7 @@ def make_context(
     heard: Iterable[int] = (),
     seed: int = 0,
     model: ServedModel | None = None,
+    **past: Any,
 ) -> Context:
     """Make a context; rows, not track ids."""
     return Context(
@@ -101,6 +119,7 @@ def make_context(
         draw=Draw(seed, user, track, 0),
         catalog=index,
         model=model,
+        **past,
     )
 
 

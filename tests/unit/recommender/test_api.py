@@ -300,6 +300,7 @@ async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:
     assert {p["name"]: p["in"] for p in operation["parameters"]} == {
         "user": "path",
         "Idempotency-Key": "header",
+        "explain": "query",
     }
     assert set(operation["responses"]) == {"200", "400", "409", "413", "415", "422", "503"}
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]

@@ -1,0 +1,186 @@
+"""The recommender that learns a session's taste while it plays."""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+
+from services.recommender.core.draws import Draw
+from services.recommender.core.recommenders import (
+    NO_CANDIDATES,
+    NOT_IN_MODEL,
+    Capped,
+    Choice,
+    Context,
+    Count,
+    NoRecommendationError,
+)
+from services.recommender.core.session_memory import (
+    Memory,
+    make_tag,
+    pack_memory,
+    unpack_memory,
+)
+from services.recommender.core.session_taste import (
+    FloatArray,
+    IntArray,
+    Taste,
+    TasteModel,
+    draw_candidates,
+    expected_times,
+    observe,
+    start,
+)
+
+_COINS = 2**53
+
+Candidates = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Bonus = Annotated[float, msgspec.Meta(ge=0.0, le=10.0)]
+
+
+class SessionTaste(Capped, frozen=True):
+    """The track with the largest expected time, by a taste that every playback refines.
+
+    Attributes:
+        candidates: Tracks to choose among until they are drawn again.
+        refresh_every: Playbacks after which that happens, from the whole catalogue.
+        epsilon: Probability of a candidate drawn uniformly instead of the best.
+        bonus: Standard deviations of a track's own uncertainty that are added to its logit.
+    """
+
+    uses_model: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
+    candidates: Candidates = 300
+    refresh_every: Count = 10
+    epsilon: Share = 0.0
+    bonus: Bonus = 0.0
+
+    def recommend(self, context: Context) -> Choice:
+        """Bring the taste up to date, and choose."""
+        version = context.require_model()
+        model = version.taste
+        if model is None:
+            raise NoRecommendationError(NOT_IN_MODEL)
+        tag = make_tag(
+            version.version,
+            context.user,
+            context.first,
+            self.candidates,
+            self.refresh_every,
+            self.bonus,
+        )
+        memory = self._follow(model, context, unpack_memory(context.memory, tag))
+        counts = _count_artists(model, context)
+        rows = self._allowed(model, memory.candidates, context)
+        if not len(rows):
+            rows = self._allowed(model, self._draw_all(model, memory.taste, context), context)
+        if not len(rows):
+            raise NoRecommendationError(NO_CANDIDATES)
+        values = expected_times(
+            model,
+            memory.taste,
+            candidates=rows,
+            n_same_artist=counts[model.artists[rows]],
+            bonus=self.bonus,
+        )
+        place, propensity = pick(values, epsilon=self.epsilon, draw=context.draw)
+        row = int(rows[place])
+        n_same = int(counts[model.artists[row]])
+        explanation = (
+            _explain(model, memory.taste, row, n_same=n_same, value=values[place], n=len(rows))
+            if context.explain
+            else None
+        )
+        return Choice(row, propensity, pack_memory(memory, tag), explanation)
+
+    def _follow(self, model: TasteModel, context: Context, memory: Memory | None) -> Memory:
+        """Learn the playbacks that a memory lacks: one as a rule, all if there is no memory."""
+        rows, times = context.played, context.times
+        n_plays = max(len(rows), 1)
+        if memory is None or memory.n_plays > n_plays:
+            taste = start(model, user=context.user, first=context.first)
+            memory = Memory(taste, 1, np.empty(0, np.int32))
+            is_stale = True
+        else:
+            is_stale = False
+        taste, candidates = memory.taste, memory.candidates
+        # Between two draws only the last one counts.
+        redrawn_at = (n_plays - 1) // self.refresh_every * self.refresh_every + 1
+        is_stale |= memory.n_plays < redrawn_at
+        for n in range(memory.n_plays, n_plays + 1):
+            if n > memory.n_plays:
+                taste = _learn(model, taste, rows[: n - 1], row=int(rows[n - 1]), time=times[n - 1])
+            if n == redrawn_at and is_stale:
+                candidates = draw_candidates(
+                    model,
+                    taste,
+                    played=_known(rows[:n]),
+                    n=self.candidates,
+                    bonus=self.bonus,
+                )
+        return Memory(taste, n_plays, candidates)
+
+    def _allowed(self, model: TasteModel, rows: IntArray, context: Context) -> IntArray:
+        out = np.zeros(len(model.artists), np.bool_)
+        out[np.fromiter(context.heard, np.int32, len(context.heard))] = True
+        allowed = rows[~out[rows]]
+        full = self._full_artists(context)
+        if full:
+            is_full = np.zeros(model.n_artists, np.bool_)
+            is_full[list(full)] = True
+            allowed = allowed[~is_full[model.artists[allowed]]]
+        return allowed
+
+    def _draw_all(self, model: TasteModel, taste: Taste, context: Context) -> IntArray:
+        """Look beyond the candidates, all of which are out: for this one choice."""
+        everything = np.arange(len(model.artists), dtype=np.int32)
+        out = np.setdiff1d(everything, self._allowed(model, everything, context))
+        return draw_candidates(model, taste, played=out, n=self.candidates, bonus=self.bonus)
+
+
+def pick(values: FloatArray, *, epsilon: float, draw: Draw) -> tuple[int, float]:
+    """Choose the best place, or any; return it with its probability.
+
+    Args:
+        values: By place.
+        epsilon: Probability of drawing a place uniformly, the best one included.
+        draw: The decision's random numbers.
+    """
+    n, best = len(values), int(values.argmax())
+    is_drawn = epsilon > 0 and draw.below(_COINS) < epsilon * _COINS
+    place = draw.below(n) if is_drawn else best
+    return place, epsilon / n + (1 - epsilon if place == best else 0.0)
+
+
+def _learn(model: TasteModel, taste: Taste, earlier: IntArray, *, row: int, time: float) -> Taste:
+    """Observe one playback; a repeat, or a track that left the catalogue, says nothing."""
+    if row < 0 or (earlier == row).any():
+        return taste
+    artists = model.artists[_known(earlier)]
+    n_same_artist = int(np.count_nonzero(artists == model.artists[row]))
+    return observe(model, taste, track=row, time=time, n_same_artist=n_same_artist)
+
+
+def _count_artists(model: TasteModel, context: Context) -> np.ndarray:
+    played = _known(context.played) if len(context.played) else [context.first]
+    return np.bincount(model.artists[played], minlength=model.n_artists)
+
+
+def _known(rows: IntArray) -> IntArray:
+    return rows[rows >= 0]
+
+
+def _explain(
+    model: TasteModel, taste: Taste, row: int, *, n_same: int, value: float, n: int
+) -> dict[str, int | float]:
+    """Say in numbers why a track was chosen; the anchor is a row, as everywhere in `core`."""
+    track = model.tracks[row].astype(np.float64)
+    variance = max(float(track @ taste.covariance @ track), 0.0)
+    discount = model.gamma**n_same
+    return {
+        "score": float(value) / discount,
+        "discount": discount,
+        "candidates": n,
+        "uncertainty": float(np.sqrt(variance)),
+    }
