@@ -1,10 +1,12 @@
 """What a session's taste is between two requests: bytes, of one model version and one treatment."""
 
+import functools
 import struct
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from services.recommender.core.session_taste import IntArray, Taste
 
@@ -34,7 +36,7 @@ def pack_memory(memory: Memory, tag: bytes) -> bytes:
     """Write a memory: the covariance by its upper triangle, all numbers little-endian."""
     mean, covariance = memory.taste
     head = _HEADER.pack(tag, memory.n_plays, len(mean), len(memory.candidates))
-    upper = covariance[np.triu_indices(len(mean))]
+    upper = covariance[_upper(len(mean))]
     numbers = np.concatenate([mean, upper]).astype("<f4").tobytes()
     return head + numbers + memory.candidates.astype("<i4").tobytes()
 
@@ -50,6 +52,12 @@ def unpack_memory(payload: bytes, tag: bytes) -> Memory | None:
     numbers = np.frombuffer(payload, "<f4", n_numbers, _HEADER.size)
     candidates = np.frombuffer(payload, "<i4", n_candidates, _HEADER.size + 4 * n_numbers)
     covariance = np.empty((size, size), np.float32)
-    rows, columns = np.triu_indices(size)
+    rows, columns = _upper(size)
     covariance[rows, columns] = covariance[columns, rows] = numbers[size:]
     return Memory(Taste(numbers[:size].copy(), covariance), n_plays, candidates.astype(np.int32))
+
+
+@functools.lru_cache(maxsize=4)
+def _upper(size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Name the places of the upper triangle; finding them anew costs more than using them."""
+    return np.triu_indices(size)

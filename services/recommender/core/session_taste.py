@@ -30,6 +30,8 @@ TASTE_ARRAYS = (
 
 _HALF_STEP = 0.005  # listeners report hundredths
 _LEAST_DISCOUNT = 0.02  # below it hundredths say nothing about the logit
+_BLOCK = 128  # rows
+_GROUP = 16  # tracks whose best score stands for all of them at first
 _FAR = 30.0  # standard deviations at which the normal tail's ratio is as good as its limit
 
 
@@ -229,15 +231,14 @@ def draw_candidates(
         n: How many; fewer if the catalogue has no more.
         bonus: Standard deviations of a track's own that are added to its logit.
     """
-    scores = model.tracks @ taste.mean
+    scores = _score_all(model.tracks, taste.mean)
     if bonus:
         scores += np.float32(bonus) * np.sqrt(model.variance)
     scores[played] = -np.inf
-    n = min(n, len(scores) - len(np.unique(played)))
+    n = min(n, int(np.count_nonzero(scores > -np.inf)))
     if n <= 0:
         return np.empty(0, np.int32)
-    # Partitioning values is several times as quick as partitioning places.
-    least = np.partition(scores, len(scores) - n)[-n]
+    least = _find_nth_largest(scores, n)
     above = np.flatnonzero(scores > least)
     ties = np.flatnonzero(scores == least)[: n - len(above)]
     return np.sort(np.concatenate([above, ties])).astype(np.int32)
@@ -271,6 +272,29 @@ def expected_times(
     logits *= model.narrowing[candidates]
     values: FloatArray = model.gamma**n_same_artist / (1 + np.exp(-np.maximum(logits, -500.0)))
     return values
+
+
+def _score_all(tracks: Float32Array, mean: Float32Array) -> Float32Array:
+    """Multiply in blocks: BLAS would share the whole out among threads, which then spin.
+
+    They cost more CPU than the product: 4 ms a draw where the product takes 0.15.
+    """
+    n_whole = len(tracks) // _BLOCK * _BLOCK
+    blocks = tracks[:n_whole].reshape(-1, _BLOCK, tracks.shape[1])
+    return np.concatenate([np.matmul(blocks, mean).ravel(), tracks[n_whole:] @ mean])
+
+
+def _find_nth_largest(scores: Float32Array, n: int) -> np.float32:
+    """Find the n-th largest value, most of the others left out first.
+
+    n groups have a best of at least the n-th largest best: so have n values.
+    """
+    n_groups = len(scores) // _GROUP
+    if 2 * n <= n_groups:
+        bests = scores[: n_groups * _GROUP].reshape(_GROUP, n_groups).max(axis=0)
+        scores = scores[scores >= np.partition(bests, n_groups - n)[-n]]
+    nth: np.float32 = np.partition(scores, len(scores) - n)[-n]
+    return nth
 
 
 def _logit(share: float) -> float:

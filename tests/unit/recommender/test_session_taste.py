@@ -150,6 +150,22 @@ def test_candidates_are_the_best_unplayed_by_the_mean() -> None:
     assert rows.tolist() == sorted(order[:9])
 
 
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 9), st.integers(0, 999))
+def test_candidates_are_the_best_of_any_catalogue(
+    n: int, size: int, levels: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    tracks = rng.integers(-levels, levels, (size, D + 1)).astype(np.float32)  # ties, too
+    model = msgspec.structs.replace(MODEL, tracks=tracks, variance=np.ones(size, np.float32))
+    mean = rng.integers(-3, 3, D + 1).astype(np.float32)
+    played = np.unique(rng.integers(0, size, size // 3)).astype(np.int32)
+    taste = Taste(mean, np.eye(D + 1, dtype=np.float32))
+    rows = draw_candidates(model, taste, played=played, n=n, bonus=0.0)
+    scores = tracks @ mean
+    order = [row for row in np.lexsort((np.arange(size), -scores)) if row not in played]
+    assert rows.tolist() == sorted(order[:n])
+
+
 @pytest.mark.parametrize("n_played", [0, 55, N_TRACKS])
 def test_a_small_catalogue_has_fewer_candidates(n_played: int) -> None:
     taste = start(MODEL, user=7, first=0)
