@@ -313,3 +313,24 @@ async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:
     track = document["paths"]["/track/{track}"]["get"]
     assert [p["name"] for p in track["parameters"]] == ["track"]
     assert {"200", "404", "422"} == set(track["responses"])
+
+
+async def test_a_request_may_ask_why(tmp_path: Path) -> None:
+    arms = "treatments: [{name: C, recommender: session}, {name: T1, recommender: session}]"
+    (tmp_path / "experiments.yaml").write_text(
+        f"{{serving: S, experiments: [{{name: S, {arms}}}]}}"
+    )
+    store = MemorySessionStore()
+    models = FixedModels(Models({"latest": make_served(make_index())}))
+    app = create_app(make_settings(tmp_path), Adapters(store=store, models=models))
+    async with LifespanManager(app) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            asked = (await client.post("/next/7?explain=1", json=GOOD)).json()
+            plain = (await client.post("/next/8?explain=0", json=GOOD)).json()
+            refused = await client.post("/next/9?explain=yes", json=GOOD)
+    assert asked["recommender"] == "session"
+    assert asked["explanation"]["anchor"] == FIRST_ID
+    assert "explanation" not in plain
+    assert (refused.status_code, refused.json()["field"]) == (422, "explain")
+    assert len(store.events) == 2
