@@ -119,14 +119,21 @@ def main() -> None:
         dynamics, seed=arguments.world_seed, n_sessions=arguments.history_sessions
     )
     playbacks = to_playbacks(history, world.catalog)
-    arrays = dict(train(playbacks, world.catalog, "artist_concat"))
-    arrays |= train(playbacks, world.catalog, "session")
-    served = make_served_model("m", checksum=index.checksum, arrays=arrays, catalog=index)
-    for name in ("random", "contextual", "session"):
+    models = {}
+    for recipe in ("artist_concat", "session"):
+        arrays = train(playbacks, world.catalog, recipe)
+        served = make_served_model(recipe, checksum=index.checksum, arrays=arrays, catalog=index)
+        models[recipe] = Models({"latest": served})
+    variants = {
+        "random": "artist_concat",
+        "contextual": "artist_concat",
+        "session": "session",
+    }
+    for name, recipe in variants.items():
         line = measure(
             name,
             {},
-            Models({"latest": served}),
+            models[recipe],
             index=index,
             dynamics=dynamics,
             n_sessions=arguments.sessions,

@@ -33,15 +33,15 @@ def make_synthetic(n_tracks: int, d: int) -> tuple[CatalogIndex, ServedModel]:
         make_catalog(Track(i, f"artist {i % N_ARTISTS}", f"title {i}") for i in range(n_tracks))
     )
     floats = {
-        "taste_tracks": rng.normal(size=(n_tracks, d)) * 0.7,
-        "taste_variance": rng.uniform(0.5, 2.0, n_tracks),
-        "taste_prior": np.eye(d, d + 1) * 0.6,
-        "taste_covariance": np.eye(d) * 0.4,
-        "taste_listeners": np.array([[1.1, 4.0, 0.15, 0.5, 4.0]]),
-        "taste_rules": np.array([0.8, 0.3]),
+        "track_embedding": rng.normal(size=(n_tracks, d)) * 0.7,
+        "track_variance": rng.uniform(0.5, 2.0, n_tracks),
+        "session_start": np.eye(d + 1, d) * 0.6,
+        "session_covariance": np.eye(d) * 0.4,
+        "user_listener": np.array([[1.1, 4.0, 0.15, 0.5, 4.0]]),
+        "session_constants": np.array([0.8, 0.3]),
     }
     arrays: dict[str, Any] = {name: value.astype(np.float32) for name, value in floats.items()}
-    arrays["taste_users"] = np.empty(0, np.int32)
+    arrays["user_ids"] = np.empty(0, np.int32)
     arrays["neighbours"] = rng.integers(0, n_tracks, (n_tracks, 200), np.int32)
     arrays["top_tracks"] = np.arange(n_tracks, dtype=np.int32)
     return index, make_served_model("m", checksum=index.checksum, arrays=arrays, catalog=index)

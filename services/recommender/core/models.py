@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.session_taste import (
-    TASTE_ARRAYS,
     TasteModel,
     make_taste_model,
 )
@@ -90,7 +89,7 @@ def make_served_model(
     if neighbours is not None and len(neighbours) != len(catalog):
         raise UnusableModelError("model_broken", f"model {version}: neighbours lack tracks")
     user_ids = arrays.get("user_ids", np.empty(0, np.int32))
-    if len(user_ids) != (0 if user_tracks is None else len(user_tracks)):
+    if user_tracks is not None and len(user_ids) != len(user_tracks):
         raise UnusableModelError("model_broken", f"model {version}: users and their tracks differ")
     top_tracks = arrays.get("top_tracks")
     return ServedModel(
@@ -106,7 +105,7 @@ def make_served_model(
 def _make_taste(
     version: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex
 ) -> TasteModel | None:
-    if not any(name in arrays for name in TASTE_ARRAYS):
+    if "session_start" not in arrays:  # only the recipe `session` has it
         return None
     try:
         return make_taste_model(

@@ -51,7 +51,7 @@ class SessionTaste(Capped, frozen=True):
 
     uses_model: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
-    candidates: Candidates = 300
+    candidates: Candidates = 2000
     refresh_every: Count = 10
     epsilon: Share = 0.0
     bonus: Bonus = 0.0

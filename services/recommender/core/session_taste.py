@@ -19,13 +19,13 @@ Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
 TASTE_ARRAYS = (
-    "taste_tracks",
-    "taste_variance",
-    "taste_prior",
-    "taste_covariance",
-    "taste_users",
-    "taste_listeners",
-    "taste_rules",
+    "track_embedding",
+    "track_variance",
+    "session_start",
+    "session_covariance",
+    "session_constants",
+    "user_ids",
+    "user_listener",
 )
 
 _HALF_STEP = 0.005  # listeners report hundredths
@@ -97,34 +97,34 @@ def make_taste_model(
     missing = [name for name in TASTE_ARRAYS if name not in arrays]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}")
-    n_tracks, d = arrays["taste_tracks"].shape
-    n_users = len(arrays["taste_users"])
+    d = arrays["track_embedding"].shape[1]
+    n_tracks, n_users = len(artists), len(arrays["user_ids"])
     expected = {
-        "taste_tracks": (len(artists), d),
-        "taste_variance": (n_tracks,),
-        "taste_prior": (d, d + 1),
-        "taste_covariance": (d, d),
-        "taste_listeners": (n_users + 1, 5),
-        "taste_rules": (2,),
+        "track_embedding": (n_tracks, d),
+        "track_variance": (n_tracks,),
+        "session_start": (d + 1, d),
+        "session_covariance": (d, d),
+        "session_constants": (2,),
+        "user_listener": (n_users + 1, 5),
     }
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
-    gamma, noise = arrays["taste_rules"].tolist()
-    variance = arrays["taste_variance"]
+    gamma, noise = arrays["session_constants"].tolist()
+    variance = arrays["track_variance"]
     if not (0 < gamma <= 1 and noise >= 0 and (variance >= 0).all()):
-        raise ValueError("taste_rules or taste_variance are impossible")
+        raise ValueError("session_constants or track_variance are impossible")
     ones = np.full((n_tracks, 1), -1, np.float32)
     return TasteModel(
-        tracks=np.ascontiguousarray(np.hstack([arrays["taste_tracks"], ones])),
+        tracks=np.ascontiguousarray(np.hstack([arrays["track_embedding"], ones])),
         artists=artists,
         n_artists=n_artists,
         variance=variance,
         narrowing=(1 / np.sqrt(1 + np.pi / 8 * variance)).astype(np.float32),
-        prior=arrays["taste_prior"].astype(np.float64),
-        covariance=arrays["taste_covariance"].astype(np.float64),
-        listener_rows={user: row for row, user in enumerate(arrays["taste_users"].tolist())},
-        listeners=arrays["taste_listeners"].astype(np.float64),
+        prior=np.ascontiguousarray(arrays["session_start"].T, dtype=np.float64),
+        covariance=arrays["session_covariance"].astype(np.float64),
+        listener_rows={user: row for row, user in enumerate(arrays["user_ids"].tolist())},
+        listeners=arrays["user_listener"].astype(np.float64),
         gamma=gamma,
         noise=noise,
     )

@@ -66,17 +66,15 @@ def make_taste_arrays(n_tracks: int = N_TRACKS, d: int = 4) -> dict[str, npt.NDA
     """Make the arrays of a session recommender, of random tracks; it knows the users 7 and 8."""
     rng = np.random.default_rng(1)
     arrays = {
-        "taste_tracks": rng.normal(size=(n_tracks, d)),
-        "taste_variance": rng.uniform(0.1, 1.0, n_tracks),
-        "taste_prior": np.hstack([0.6 * np.eye(d), np.full((d, 1), 0.1)]),
-        "taste_covariance": 0.5 * np.eye(d) + 0.1,
-        "taste_listeners": np.array(
-            [[1.2, 2, 0.1, 0.02, 1], [0.8, 1, 0.1, 0, 1], [1, 1, 0.2, 0, 2]]
-        ),
-        "taste_rules": np.array([0.8, 0.3]),
+        "track_embedding": rng.normal(size=(n_tracks, d)),
+        "track_variance": rng.uniform(0.1, 1.0, n_tracks),
+        "session_start": np.vstack([0.6 * np.eye(d), np.full((1, d), 0.1)]),
+        "session_covariance": 0.5 * np.eye(d) + 0.1,
+        "user_listener": np.array([[1.2, 2, 0.1, 0.02, 1], [0.8, 1, 0.1, 0, 1], [1, 1, 0.2, 0, 2]]),
+        "session_constants": np.array([0.8, 0.3]),
     }
     users = np.array([7, 8], np.int32)
-    return {"taste_users": users} | {k: v.astype(np.float32) for k, v in arrays.items()}
+    return {"user_ids": users} | {k: v.astype(np.float32) for k, v in arrays.items()}
 
 
 def make_version(

@@ -39,16 +39,16 @@ def planted_arrays() -> dict[str, Any]:
     gram = design.T @ design + np.eye(d + 1)
     prior = np.linalg.solve(gram, design.T @ interest).T
     floats = {
-        "taste_tracks": vectors,
-        "taste_variance": np.full(n, 0.01),
-        "taste_prior": prior,
-        "taste_covariance": np.cov((interest - design @ prior.T).T) + 1e-4 * np.eye(d),
-        "taste_listeners": np.array([[1.1, 5.5, 0.15, 0.75, 12.0]]),
-        "taste_rules": np.array([0.8, 0.05]),
+        "track_embedding": vectors,
+        "track_variance": np.full(n, 0.01),
+        "session_start": prior.T,
+        "session_covariance": np.cov((interest - design @ prior.T).T) + 1e-4 * np.eye(d),
+        "user_listener": np.array([[1.1, 5.5, 0.15, 0.75, 12.0]]),
+        "session_constants": np.array([0.8, 0.05]),
     }
     arrays = {name: value.astype(np.float32) for name, value in floats.items()}
     users = np.empty(0, np.int32)
-    return arrays | {"taste_users": users, "neighbours": nearest(WORLD, 50)}
+    return arrays | {"user_ids": users, "neighbours": nearest(WORLD, 50)}
 
 
 def play(recommender: str, models: Models, **parameters: Any) -> float:

@@ -217,7 +217,7 @@ def test_repeats_and_lost_tracks_say_nothing() -> None:
     def memory_after(rows: list[int], times: list[float]) -> Memory:
         context = make_context(INDEX, model=MODEL, played=np.array(rows, np.int32), times=times)
         found = SessionTaste().recommend(context).memory
-        tag = make_tag("m1", 7, 0, 300, 10, 0.0)
+        tag = make_tag("m1", 7, 0, 2000, 10, 0.0)
         memory = unpack_memory(found, tag)
         assert memory
         return memory
@@ -300,7 +300,7 @@ def test_explanations_are_in_the_answer_and_not_in_the_event() -> None:
 
 
 def test_a_broken_taste_is_refused() -> None:
-    arrays = make_arrays() | {"taste_variance": np.ones(3, np.float32)}
-    with pytest.raises(UnusableModelError, match="taste_variance has the shape") as caught:
+    arrays = make_arrays() | {"track_variance": np.ones(3, np.float32)}
+    with pytest.raises(UnusableModelError, match="track_variance has the shape") as caught:
         make_served_model("m1", checksum=INDEX.checksum, arrays=arrays, catalog=INDEX)
     assert caught.value.reason == "model_broken"

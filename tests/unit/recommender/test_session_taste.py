@@ -194,19 +194,19 @@ def test_expected_times_are_the_sigmoids_mean_times_the_discount() -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("taste_tracks", lambda a: a[1:]),
-        ("taste_variance", lambda a: -a),
-        ("taste_variance", lambda a: a[1:]),
-        ("taste_prior", lambda a: a[:, 1:]),
-        ("taste_covariance", lambda a: a[1:]),
-        ("taste_listeners", lambda a: a[1:]),
-        ("taste_rules", lambda a: a * 2),
+        ("track_embedding", lambda a: a[1:]),
+        ("track_variance", lambda a: -a),
+        ("track_variance", lambda a: a[1:]),
+        ("session_start", lambda a: a[1:]),
+        ("session_covariance", lambda a: a[1:]),
+        ("user_listener", lambda a: a[1:]),
+        ("session_constants", lambda a: a * 2),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(name: str, change: object) -> None:
     arrays = make_taste_arrays()
     arrays[name] = change(arrays[name])  # type: ignore[operator]
-    with pytest.raises(ValueError, match="taste_"):
+    with pytest.raises(ValueError, match=r"has the shape|impossible"):
         make_taste_model(arrays, artists=INDEX.artist_rows, n_artists=10)
     del arrays[name]
     with pytest.raises(ValueError, match=f"lacks {name}"):
