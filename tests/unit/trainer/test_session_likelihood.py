@@ -6,7 +6,6 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from services.trainer.core.session.beliefs import invert
 from services.trainer.core.session.likelihood import CensoredLoss, differentiate, remove_own
 
 
@@ -60,12 +59,12 @@ def test_a_cavity_is_the_posterior_of_the_other_playbacks() -> None:
 
     def posterior(kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hw = h[kept] * weight[kept, None]
-        covariance = invert((2 * torch.eye(d, dtype=torch.float64) + hw.T @ h[kept])[None])[0]
+        covariance = torch.linalg.inv(2 * torch.eye(d, dtype=torch.float64) + hw.T @ h[kept])
         return covariance, covariance @ (hw.T @ target[kept])
 
     covariance, mean = posterior(torch.arange(n))
     means, variances = remove_own(
-        covariance[None], mean[None], design=h[None], weight=weight[None], target=target[None]
+        (h @ covariance)[None], mean[None], design=h[None], weight=weight[None], target=target[None]
     )
     for i in range(n):
         expected, expected_mean = posterior(torch.arange(n)[torch.arange(n) != i])

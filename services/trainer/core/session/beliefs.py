@@ -12,7 +12,6 @@ is known of the other side without this playback.
 Source: Minka (2001), Expectation Propagation; Stern, Herbrich, Graepel (2009), Matchbox.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +24,6 @@ from services.trainer.core.session.plays import Index, Plays
 from services.trainer.core.session.start import Start
 
 MAX_VARIANCE = 60.0
-MIN_PARALLEL = 64  # matrices, to be worth threads
 FIRST_TRACK_VARIANCE = 0.1  # of a coordinate, before tracks were ever updated
 FIRST_VARIANCES = (2.0, 1.0, 1.0)  # of a logit, from interest, track and both
 SLOPE_MEAN, SLOPE_VARIANCE = 1.1, 0.15
@@ -138,6 +136,10 @@ class Beliefs:
         target = mean + gradient / curvature + self.offset[self.user_of]
         return weight, target, float(loss.mean())
 
+    def make_design(self, other: Tensor, rows: Tensor) -> Tensor:
+        """Return s times the other side's cavities of playbacks (b, n): h, (b, n, d)."""
+        return other[rows] * self.slope[self.user_of[rows]][..., None]
+
     def refresh_both(self) -> None:
         """Renew the variance that neither side alone makes: s^2 tr(V_e) tr(V_i) / d."""
         traces = self.interest_trace[self.interest_of] * self.track_trace[self.track_of]
@@ -147,21 +149,3 @@ class Beliefs:
     def interest_trace(self) -> Tensor:
         """Traces of the interests' covariances, (n_interests,)."""
         return self.interest_diagonal.sum(1)
-
-
-def invert(matrices: Tensor) -> Tensor:
-    """Invert positive definite matrices, (b, d, d), a share of them in each of torch's threads.
-
-    LAPACK takes small matrices one after another; each is inverted alone, so that the bits do not
-    depend on the number of threads.
-    """
-    parts = matrices.chunk(torch.get_num_threads())
-    if len(parts) == 1 or len(matrices) < MIN_PARALLEL:
-        return _invert(matrices)
-    with ThreadPoolExecutor(len(parts)) as pool:
-        return torch.cat(list(pool.map(_invert, parts)))
-
-
-def _invert(matrices: Tensor) -> Tensor:
-    inverse: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(matrices))
-    return inverse

@@ -4,11 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.trainer.core.session.beliefs import invert
+from services.trainer.core.session.covariances import invert_
 
 N_ROUNDS = 3  # of expectation maximisation, per update
 N_KMEANS = 15
 GENRE_PRIOR = 3.0  # artists' worth of pull to the centre
+ARTIST_BLOCK = 1024
 MIN_ARTISTS = 8  # per genre, to look for that many
 
 
@@ -41,18 +42,19 @@ class Genres:
         """Update artists, and then the prior.
 
         Args:
-            precision: What tracks tell, (n_artists, d, d).
+            precision: What tracks tell, (n_artists, d, d); overwritten.
             pull: Precision times mean of the same, (n_artists, d).
 
         Returns:
             Means (n_artists, d) and covariances (n_artists, d, d).
         """
+        if self.means is None and self._starts(len(pull)):
+            known = precision.diagonal(dim1=1, dim2=2).sum(1)
+            self._find_genres(self._update_normal(precision.clone(), pull)[0], known)
         if self.means is None:
             mean, covariance = self._update_normal(precision, pull)
-            if not self._starts(len(pull)):
-                self.centre = mean.mean(0)
-                return mean, covariance
-            self._find_genres(mean, precision.diagonal(dim1=1, dim2=2).sum(1))
+            self.centre = mean.mean(0)
+            return mean, covariance
         return self._update_mixture(precision, pull)
 
     def _starts(self, n_artists: int) -> bool:
@@ -61,7 +63,7 @@ class Genres:
 
     def _update_normal(self, precision: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
         own = 1 / self.variance
-        covariance = invert(precision + own * torch.eye(len(self.centre)))
+        covariance = _invert_with(own, precision)
         return (covariance @ (pull + own * self.centre)[..., None])[..., 0], covariance
 
     def _update_mixture(self, precision: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,19 +74,30 @@ class Genres:
         """
         assert self.means is not None  # noqa: S101 - `update` sees to it
         own = 1 / (self.variance * self.within)
-        covariance = invert(precision + own * torch.eye(len(self.centre)))
+        dim = len(self.centre)
+        covariance = _invert_with(own, precision)
+        flat = covariance.flatten(1)  # (n_artists, d * d)
+        told = (covariance @ pull[..., None])[..., 0]
         for _ in range(N_ROUNDS):
-            b = pull[:, None] + own * self.means  # (n_artists, n_genres, d)
-            mean = b @ covariance
-            evidence = 0.5 * ((mean * b).sum(2) - own * (self.means**2).sum(1))
+            # b' V b without pull' V pull; only products of matrices, none of (n, n_genres, d).
+            squares = _outer(self.means).flatten(1)
+            bent = flat @ (0.5 * own**2 * squares.T) + told @ (own * self.means.T)
+            evidence = bent - 0.5 * own * (self.means**2).sum(1)
             share = torch.softmax(evidence + self.shares.log(), 1)
             count = share.sum(0)
             self.shares = (count + 1) / (count + 1).sum()
-            total = torch.einsum("ag,agd->gd", share, mean) + GENRE_PRIOR * self.centre
+            pushed = ((share.T @ flat).view(-1, dim, dim) @ self.means[..., None])[..., 0]
+            total = share.T @ told + own * pushed + GENRE_PRIOR * self.centre
             self.means = total / (count + GENRE_PRIOR)[:, None]
-        mixed = torch.einsum("ag,agd->ad", share, mean)
-        off = (mean - mixed[:, None]) * share.sqrt()[..., None]
-        return mixed, covariance + off.transpose(1, 2) @ off
+        expected = share @ self.means
+        mean = told + own * (covariance @ expected[..., None])[..., 0]
+        squares = _outer(self.means).flatten(1)
+        for begin in range(0, len(pull), ARTIST_BLOCK):
+            rows = slice(begin, begin + ARTIST_BLOCK)
+            doubt = (share[rows] @ squares).view(-1, dim, dim) - _outer(expected[rows])
+            part = covariance[rows]
+            covariance[rows] = part + own**2 * part @ doubt @ part
+        return mean, covariance
 
     def _find_genres(self, artists: Tensor, known: Tensor) -> None:
         """Start the genres by k-means, from k-means++, on the artists known best.
@@ -110,6 +123,18 @@ class Genres:
             means = (one.T @ artists + 1e-3 * means) / (count + 1e-3)[:, None]
         self.centre, self.means = artists.mean(0), means
         self.shares = (count + 1) / (count + 1).sum()
+
+
+def _invert_with(own: float, precision: Tensor) -> Tensor:
+    """Add a prior's precision, and invert, both in place."""
+    precision.diagonal(dim1=1, dim2=2).add_(own)
+    invert_(precision)
+    return precision
+
+
+def _outer(vectors: Tensor) -> Tensor:
+    """Return v v' per vector, (n, d, d)."""
+    return vectors[:, :, None] * vectors[:, None]
 
 
 def _normalise(weight: Tensor) -> np.ndarray:

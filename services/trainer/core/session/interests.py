@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from services.trainer.core.playbacks import FloatArray
-from services.trainer.core.session.beliefs import Beliefs, invert
+from services.trainer.core.session.beliefs import Beliefs
+from services.trainer.core.session.covariances import make_covariances
 from services.trainer.core.session.likelihood import remove_own
 from services.trainer.core.session.plays import Index
 
@@ -67,21 +68,21 @@ def update_interests(beliefs: Beliefs) -> float:
     With h = s e: precision = prior + sum w h h', mean = covariance (pull + sum w h target).
     """
     weight, target, loss = beliefs.make_messages(beliefs.from_interest)
-    design = beliefs.track_cavity * beliefs.slope[beliefs.user_of, None]
     precision, pull = _prior(beliefs)
     mean, eye = pull / precision[:, None], torch.eye(beliefs.dim)
     diagonal = (1 / precision)[:, None].repeat(1, beliefs.dim)
     total = eye * (1 / precision).sum()
     for block in beliefs.interest_blocks:
-        ids, h, y = block.ids, design[block.rows], target[block.rows]
+        ids, y = block.ids, target[block.rows]
+        h = beliefs.make_design(beliefs.track_cavity, block.rows)
         w = weight[block.rows] * block.mask
-        weighted = h * w[..., None]
-        covariance = invert(precision[ids, None, None] * eye + weighted.transpose(1, 2) @ h)
-        push = pull[ids] + (y[:, None] @ weighted)[:, 0]
-        mean[ids] = (covariance @ push[..., None])[..., 0]
-        total += covariance.sum(0) - eye * (1 / precision[ids]).sum()
-        diagonal[ids] = covariance.diagonal(dim1=1, dim2=2)
-        cavity, variance = remove_own(covariance, mean[ids], design=h, weight=w, target=y)
+        covariance = make_covariances(precision[ids], h, w)
+        push = pull[ids] + ((w * y)[:, None] @ h)[:, 0]
+        mean[ids] = covariance.apply(push[:, None])[:, 0]
+        total += covariance.total() - eye * (1 / precision[ids]).sum()
+        diagonal[ids] = covariance.diagonal()
+        moved = covariance.apply(h)
+        cavity, variance = remove_own(moved, mean[ids], design=h, weight=w, target=y)
         beliefs.interest_cavity[block.flat] = cavity.flatten(0, 1)[block.filled]
         beliefs.from_interest[block.flat] = variance.flatten()[block.filled]
     beliefs.interest, beliefs.interest_diagonal, beliefs.interest_sum = mean, diagonal, total

@@ -47,7 +47,7 @@ def differentiate(
 
 
 def remove_own(
-    covariance: Tensor, mean: Tensor, *, design: Tensor, weight: Tensor, target: Tensor
+    moved: Tensor, mean: Tensor, *, design: Tensor, weight: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Remove each playback from the posterior that it helped to make: the cavity.
 
@@ -55,7 +55,7 @@ def remove_own(
     m - V h w r / (1 - w q), and the variance of h' x under it q / (1 - w q).
 
     Args:
-        covariance: V, (b, d, d).
+        moved: V h per playback, (b, n, d).
         mean: m, (b, d).
         design: h per playback, (b, n, d).
         weight: w, its message's precision, (b, n).
@@ -64,7 +64,6 @@ def remove_own(
     Returns:
         Means without each playback, (b, n, d), and variances along h, (b, n).
     """
-    moved = design @ covariance
     own = (moved * design).sum(2)
     left = 1 - (weight * own).clamp(max=MAX_SHARE)
     residual = target - (design @ mean[..., None])[..., 0]

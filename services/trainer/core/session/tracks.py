@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from services.trainer.core.session.beliefs import Beliefs, invert
+from services.trainer.core.session.beliefs import Beliefs
+from services.trainer.core.session.covariances import Covariances, make_covariances
 from services.trainer.core.session.genres import Genres
 from services.trainer.core.session.groups import Block
 from services.trainer.core.session.likelihood import remove_own
@@ -16,16 +17,15 @@ class Evidence:
     """What playbacks and sessions' starts tell of tracks, their artists aside.
 
     Attributes:
-        design, weight, target: h = s i, precision and target of each playback's message.
-        covariance: P per track with playbacks, given its artist, (n_played, d, d); by block.
+        weight, target: Precision and target of each playback's message along h = s i.
+        covariance: P of the tracks with playbacks, given their artists, by block.
         scale: P of the other tracks, times the identity, (n_tracks,); 0 for those with playbacks.
         mean: P times the tracks' own evidence, (n_tracks, d).
     """
 
-    design: Tensor
     weight: Tensor
     target: Tensor
-    covariance: list[Tensor]
+    covariance: list[Covariances]
     scale: Tensor
     mean: Tensor
 
@@ -38,8 +38,7 @@ def update_tracks(beliefs: Beliefs, genres: Genres) -> float:
     mean = P (r + A / x) and V = P + P V_A P / x^2.
     """
     weight, target, loss = beliefs.make_messages(beliefs.from_track)
-    design = beliefs.interest_cavity * beliefs.slope[beliefs.user_of, None]
-    evidence = _gather(beliefs, design=design, weight=weight, target=target)
+    evidence = _gather(beliefs, weight=weight, target=target)
     beliefs.artist_mean, artist_covariance = genres.update(*_tell_artists(beliefs, evidence))
     metric = _taste_metric(beliefs)
     _spread_to_unplayed(beliefs, evidence, covariance=artist_covariance, metric=metric)
@@ -56,19 +55,19 @@ def update_tracks(beliefs: Beliefs, genres: Genres) -> float:
     return loss
 
 
-def _gather(beliefs: Beliefs, *, design: Tensor, weight: Tensor, target: Tensor) -> Evidence:
+def _gather(beliefs: Beliefs, *, weight: Tensor, target: Tensor) -> Evidence:
     precision, pull = _prior(beliefs)
-    scale, eye, parts = 1 / precision, torch.eye(beliefs.dim), []
+    scale, parts = 1 / precision, []
     mean = pull * scale[:, None]
     for block in beliefs.track_blocks:
-        ids, h = block.ids, design[block.rows]
-        weighted = h * (weight[block.rows] * block.mask)[..., None]
-        given = invert(precision[ids, None, None] * eye + weighted.transpose(1, 2) @ h)
-        push = pull[ids] + (target[block.rows][:, None] @ weighted)[:, 0]
-        mean[ids] = (given @ push[..., None])[..., 0]
+        ids, h = block.ids, beliefs.make_design(beliefs.interest_cavity, block.rows)
+        w = weight[block.rows] * block.mask
+        given = make_covariances(precision[ids], h, w)
+        push = pull[ids] + ((w * target[block.rows])[:, None] @ h)[:, 0]
+        mean[ids] = given.apply(push[:, None])[:, 0]
         scale[ids] = 0.0
         parts.append(given)
-    return Evidence(design, weight, target, parts, scale, mean)
+    return Evidence(weight, target, parts, scale, mean)
 
 
 def _prior(beliefs: Beliefs) -> tuple[Tensor, Tensor]:
@@ -94,7 +93,7 @@ def _tell_artists(beliefs: Beliefs, evidence: Evidence) -> tuple[Tensor, Tensor]
     own = torch.zeros(beliefs.n_artists).index_add_(0, artist, 1 / x - evidence.scale / x**2)
     precision = own[:, None, None] * eye
     for block, given in zip(beliefs.track_blocks, evidence.covariance, strict=True):
-        precision.index_add_(0, artist[block.ids], given, alpha=-1 / x**2)
+        precision.index_add_(0, artist[block.ids], given.dense(), alpha=-1 / x**2)
     return precision, pull
 
 
@@ -105,7 +104,7 @@ def _spread_to_unplayed(
     ratio = evidence.scale / beliefs.scale("track")
     beliefs.track = evidence.mean + ratio[:, None] * beliefs.artist_mean[beliefs.artist]
     traces = covariance.diagonal(dim1=1, dim2=2).sum(1)[beliefs.artist]
-    spreads = (covariance * metric).sum((1, 2))[beliefs.artist]
+    spreads = (covariance.flatten(1) @ metric.flatten())[beliefs.artist]
     beliefs.track_trace = evidence.scale * beliefs.dim + ratio**2 * traces
     beliefs.track_variance = evidence.scale * metric.trace() + ratio**2 * spreads
 
@@ -115,24 +114,27 @@ def _update_block(
     evidence: Evidence,
     block: Block,
     *,
-    given: Tensor,
+    given: Covariances,
     artist_covariance: Tensor,
     metric: Tensor,
 ) -> None:
-    ids, rows = block.ids, block.rows
-    pull = beliefs.artist_mean[beliefs.artist[ids]] / beliefs.scale("track")
-    mean = evidence.mean[ids] + (given @ pull[..., None])[..., 0]
-    gain = given / beliefs.scale("track")
-    covariance = given + gain @ artist_covariance[beliefs.artist[ids]] @ gain
+    """With the artists' covariance N, V = P + P N P / x^2."""
+    ids, x = block.ids, beliefs.scale("track")
+    artist = beliefs.artist[ids]
+    around = artist_covariance[artist] / x**2
+    mean = evidence.mean[ids] + given.apply(beliefs.artist_mean[artist][:, None] / x)[:, 0]
+    eye = torch.eye(beliefs.dim)
     beliefs.track[ids] = mean
-    beliefs.track_trace[ids] = covariance.diagonal(dim1=1, dim2=2).sum(1)
-    beliefs.track_variance[ids] = (covariance * metric).sum((1, 2))
+    beliefs.track_trace[ids] = given.trace_with(eye) + given.trace_around(around, eye)
+    beliefs.track_variance[ids] = given.trace_with(metric) + given.trace_around(around, metric)
+    design = beliefs.make_design(beliefs.interest_cavity, block.rows)
+    moved = given.apply(design)
     cavity, variance = remove_own(
-        covariance,
+        moved + given.apply(moved @ around),
         mean,
-        design=evidence.design[rows],
-        weight=evidence.weight[rows] * block.mask,
-        target=evidence.target[rows],
+        design=design,
+        weight=evidence.weight[block.rows] * block.mask,
+        target=evidence.target[block.rows],
     )
     beliefs.track_cavity[block.flat] = cavity.flatten(0, 1)[block.filled]
     beliefs.from_track[block.flat] = variance.flatten()[block.filled]
