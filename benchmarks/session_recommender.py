@@ -15,35 +15,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from services.recommender.adapters.session_store import _decoder, _encode
+from benchmarks.synthetic import make_synthetic_arrays, make_synthetic_catalog
+from services.recommender.adapters.session_store import decode_state, encode_state
 from services.recommender.core.catalog_index import CatalogIndex, make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, ServedModel, make_served_model
 from services.recommender.core.sessions import Report
-from shared.catalog import Track, make_catalog
 from shared.experiments import parse_experiments
-
-N_ARTISTS = 5_000
 
 
 def make_synthetic(n_tracks: int, d: int) -> tuple[CatalogIndex, ServedModel]:
     """Make a catalogue and a model of random numbers."""
-    rng = np.random.default_rng(0)
-    index = make_catalog_index(
-        make_catalog(Track(i, f"artist {i % N_ARTISTS}", f"title {i}") for i in range(n_tracks))
-    )
-    floats = {
-        "track_embedding": rng.normal(size=(n_tracks, d)) * 0.7,
-        "track_variance": rng.uniform(0.5, 2.0, n_tracks),
-        "session_start": np.eye(d + 1, d) * 0.6,
-        "session_covariance": np.eye(d) * 0.4,
-        "user_listener": np.array([[1.1, 4.0, 0.15, 0.5, 4.0]]),
-        "session_constants": np.array([0.8, 0.3]),
-    }
-    arrays: dict[str, Any] = {name: value.astype(np.float32) for name, value in floats.items()}
-    arrays["user_ids"] = np.empty(0, np.int32)
-    arrays["neighbours"] = rng.integers(0, n_tracks, (n_tracks, 200), np.int32)
-    arrays["top_tracks"] = np.arange(n_tracks, dtype=np.int32)
+    index = make_catalog_index(make_synthetic_catalog(n_tracks))
+    arrays = make_synthetic_arrays(n_tracks, d)
     return index, make_served_model("m", checksum=index.checksum, arrays=arrays, catalog=index)
 
 
@@ -65,13 +49,13 @@ def measure(
         stored, track, listened = b"", int(rng.integers(0, 1000)), 1.0
         for _ in range(n_plays):
             started = time.process_time_ns()
-            state = _decoder.decode(stored) if stored else None
+            state = decode_state(user, stored)
             outcome = decider.decide(Report("next", user, track, listened), state, models)
             assert outcome.state
-            stored = _encode(outcome.state)
+            assert outcome.event
+            stored = encode_state(outcome.state, outcome.event)
             costs.append((time.process_time_ns() - started) / 1000)
             largest = max(largest, len(stored))
-            assert outcome.event
             assert outcome.event.recommendation is not None
             track, listened = outcome.event.recommendation, int(rng.integers(0, 101)) / 100
     return costs, largest

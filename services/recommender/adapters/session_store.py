@@ -13,15 +13,17 @@ from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
 from shared.event_stream import FIELD, STREAM_KEY
-from shared.events import encode_event
+from shared.events import Event, encode_event
 
 logger = logging.getLogger(__name__)
 
 Transition = Callable[[UserState | None], Outcome]
 
-# One action: the state is as the decision saw it, or nothing happens.
+# A stored state begins with the id of the event that was written with it. One action: the state is
+# the one that the decision saw, or nothing happens.
+_TAG = 16
 _COMMIT = """
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then
     return 0
 end
 if ARGV[2] == '' then
@@ -88,7 +90,7 @@ class RedisSessionStore:
             async with asyncio.timeout(self._deadline_s):
                 while True:
                     before: bytes = await self._redis.execute("GET", key) or b""
-                    outcome = transition(_decode(user, before))
+                    outcome = transition(decode_state(user, before))
                     if outcome.event is None or await self._commit(key, before, outcome):
                         return outcome
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
@@ -108,9 +110,9 @@ class RedisSessionStore:
 
     async def _commit(self, key: str, before: bytes, outcome: Outcome) -> bool:
         assert outcome.event is not None  # noqa: S101 - narrows for the type checker
-        after = b"" if outcome.state is None else _encode(outcome.state)
+        after = b"" if outcome.state is None else encode_state(outcome.state, outcome.event)
         event = encode_event(outcome.event)
-        words = (2, key, STREAM_KEY, before, after, self._timeout_s, FIELD, event)
+        words = (2, key, STREAM_KEY, before[:_TAG], after, self._timeout_s, FIELD, event)
         try:
             return bool(await self._redis.execute("EVALSHA", _COMMIT_SHA, *words))
         except ResponseError as error:
@@ -125,11 +127,17 @@ class RedisSessionStore:
         return StoreUnavailableError(f"Redis: {error}")
 
 
-def _decode(user: int, payload: bytes) -> UserState | None:
+def encode_state(state: UserState, event: Event) -> bytes:
+    """Write a state as it is stored, tagged with the event that made it."""
+    return event.event_id.bytes + _encode(state)
+
+
+def decode_state(user: int, payload: bytes) -> UserState | None:
+    """Read a stored state; None if there is none, or nothing that can be read."""
     if not payload:
         return None
     try:
-        return _decoder.decode(payload)
+        return _decoder.decode(payload[_TAG:])
     except msgspec.MsgspecError as error:
         # Nobody is locked out by what an older release, or a stranger, left under the key.
         logger.warning("session of user %d cannot be read and starts anew: %s", user, error)

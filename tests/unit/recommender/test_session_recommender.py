@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.recommender.adapters.session_store import _decoder, _encode
+from services.recommender.adapters.session_store import decode_state, encode_state
 from services.recommender.core.decisions import Clock, Decider, Outcome
 from services.recommender.core.draws import Draw
 from services.recommender.core.models import (
@@ -78,7 +78,8 @@ def play(
     for model in models:
         served = Models({} if model is None else {"latest": model})
         outcome = decider.decide(Report("next", 7, track, time), state, served)
-        state = outcome.state and _decoder.decode(_encode(outcome.state))
+        assert outcome.event
+        state = outcome.state and decode_state(1, encode_state(outcome.state, outcome.event))
         track = msgspec.json.decode(outcome.answer)["track"]
         time = time_of(track)
         outcomes.append(outcome)
@@ -262,7 +263,8 @@ def test_histories_keep_ids_and_hundredths(plays: list[tuple[int, float]]) -> No
 
 def test_states_of_an_older_release_are_read() -> None:
     old = msgspec.msgpack.encode([[b"\0" * 16, 100, 1, [100, 101]], None])
-    state = _decoder.decode(old)
+    state = decode_state(1, b"\0" * 16 + old)
+    assert state
     assert state.session
     assert (state.session.history, state.session.memory) == (b"", b"")
 
