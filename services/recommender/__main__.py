@@ -30,7 +30,15 @@ def main() -> int:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
     gc.freeze()  # the catalogue stays: the collector need not visit it again
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here depends on who asks
+        server_header=False,
+    )
     return 0
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from starlette.routing import Route
 
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
@@ -15,20 +15,15 @@ from services.recommender.adapters.session_store import (
     SessionStore,
     StoreUnavailableError,
 )
-from services.recommender.api import State, make_routes
+from services.recommender.api import Application, State, make_reports, make_routes
 from services.recommender.core.catalog_index import make_catalog_index
-from services.recommender.core.decisions import (
-    Clock,
-    Decider,
-    ReusedKeyError,
-    UnknownTrackError,
-)
-from services.recommender.core.policies import CatalogExhaustedError, pinned_versions
+from services.recommender.core.decisions import Clock, Decider
+from services.recommender.core.policies import pinned_versions
 from services.recommender.openapi import install_openapi
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.experiments import load_experiments
-from shared.http import ProblemError, install_operations, install_problem_handlers
+from shared.http import install_operations, install_problem_handlers
 from shared.tasks import in_background
 
 
@@ -69,10 +64,10 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         clock=adapters.clock,
     )
     state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
-    return _assemble(state, adapters.clock)
+    return _assemble(state)
 
 
-def _assemble(state: State, clock: Clock) -> FastAPI:
+def _assemble(state: State) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
 
     @contextlib.asynccontextmanager
@@ -89,31 +84,12 @@ def _assemble(state: State, clock: Clock) -> FastAPI:
             return {"sessions": "unavailable", "models": models.problem() or "ok"}
         return {"sessions": "ok", "models": models.problem() or "ok"}
 
-    app = FastAPI(title="Segue recommender", lifespan=lifespan, routes=make_routes())
+    reports = make_reports(state)
+    app = Application(title="Segue recommender", lifespan=lifespan, routes=make_routes(reports))
+    app.reports = reports
     install_openapi(app)
     install_problem_handlers(app)
-    _install_domain_errors(app)
     install_operations(app, ready=ready, registry=metrics.registry)
     paths = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(RequestMetrics, metrics=metrics, clock=clock, paths=paths)
+    app.add_middleware(RequestMetrics, metrics=metrics, paths=paths)
     return app
-
-
-def _to_problem(error: Exception) -> ProblemError:
-    match error:
-        case UnknownTrackError():
-            return ProblemError(422, "Unknown track", str(error), field="track")
-        case ReusedKeyError():
-            return ProblemError(422, "Key reused", str(error), field="Idempotency-Key")
-        case CatalogExhaustedError():
-            return ProblemError(409, "Catalogue exhausted", f"{error}; close it with /last")
-        case _:
-            return ProblemError(503, "Session store unavailable", str(error))
-
-
-def _install_domain_errors(app: FastAPI) -> None:
-    async def on_domain_error(_: Request, error: Exception) -> Response:
-        return _to_problem(error).to_response()
-
-    for kind in (UnknownTrackError, ReusedKeyError, CatalogExhaustedError, StoreUnavailableError):
-        app.add_exception_handler(kind, on_domain_error)

@@ -3,7 +3,8 @@
 import re
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import QueryParams
+from starlette.types import Receive, Scope
 
 from services.recommender.core.sessions import Message, Report
 from shared.events import MAX_ID, Fraction, Id
@@ -13,8 +14,9 @@ MAX_BODY = 64 * 1024
 MAX_KEY = 200
 
 _ID = re.compile(r"[0-9]{1,10}", re.ASCII)
-_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}")
+_KEY = re.compile(rb"[\x20-\x7e]{1,%d}" % MAX_KEY)
 _FIELD = re.compile(r"(?:`\$\.|field `)(\w+)")
+_READ = frozenset({b"idempotency-key", b"content-type", b"content-length"})
 
 
 class PlaybackBody(msgspec.Struct, frozen=True):
@@ -32,17 +34,25 @@ class PlaybackBody(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(PlaybackBody)
 
 
-async def parse_report(request: Request, message: Message) -> Report:
+async def parse_report(scope: Scope, receive: Receive, *, message: Message, user: str) -> Report:
     """Read a report.
+
+    Args:
+        scope: Of the request.
+        receive: Gives its body.
+        message: What it reports.
+        user: The path's last part.
 
     Raises:
         ProblemError: If any part of the request is not what it should be.
     """
-    user = parse_id(request.path_params["user"], field="user")
-    key = _parse_key(request.headers.get("idempotency-key"))
-    _check_content_type(request.headers.get("content-type"))
-    body = _parse_body(await _read_body(request))
-    return Report(message, user, body.track, body.time, key)
+    user_id = parse_id(user, field="user")
+    # Reversed: of a repeated header, the first counts.
+    headers = {name: value for name, value in reversed(scope["headers"]) if name in _READ}
+    key = _parse_key(headers.get(b"idempotency-key"))
+    _check_content_type(headers.get(b"content-type", b""))
+    body = _parse_body(await _read_body(receive, declared=headers.get(b"content-length", b"")))
+    return Report(message, user_id, body.track, body.time, key)
 
 
 def parse_id(text: str, *, field: str) -> int:
@@ -57,47 +67,52 @@ def parse_id(text: str, *, field: str) -> int:
     return int(text)
 
 
-def parse_explain(request: Request) -> bool:
+def parse_explain(scope: Scope) -> bool:
     """Read whether the answer is to say why.
 
     Raises:
         ProblemError: If it is neither 0 nor 1.
     """
-    if not request.scope["query_string"]:
+    if not scope["query_string"]:
         return False
-    value = request.query_params.get("explain", "0")
+    value = QueryParams(scope["query_string"]).get("explain", "0")
     if value not in {"0", "1"}:
         raise ProblemError(422, "Invalid request", "explain is not 0 or 1", field="explain")
     return value == "1"
 
 
-def _parse_key(key: str | None) -> str | None:
-    if key is not None and not _KEY.fullmatch(key):
+def _parse_key(key: bytes | None) -> str | None:
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
         detail = f"Idempotency-Key is not 1 to {MAX_KEY} printable ASCII characters"
         raise ProblemError(422, "Invalid request", detail, field="Idempotency-Key")
-    return key
+    return key.decode("ascii")
 
 
-def _check_content_type(content_type: str | None) -> None:
-    media_type = (content_type or "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+def _check_content_type(content_type: bytes) -> None:
+    if content_type == b"application/json":
+        return
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if content_type and media_type != b"application/json":
         detail = "the body is not declared as application/json"
         raise ProblemError(415, "Unsupported media type", detail, field="body")
 
 
-async def _read_body(request: Request) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > MAX_BODY:
+async def _read_body(receive: Receive, *, declared: bytes) -> bytes:
+    if declared.isdigit() and int(declared[:20]) > MAX_BODY:
         raise _too_large()
     body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise _too_large()
-    except ClientDisconnect as error:
-        raise ProblemError(400, "Incomplete body", "the client left", field="body") from error
-    return body
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ProblemError(400, "Incomplete body", "the client left", field="body")
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return body
 
 
 def _too_large() -> ProblemError:

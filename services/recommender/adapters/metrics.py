@@ -22,7 +22,8 @@ class Metrics:
         self._serving = serving
         self._clock = clock
         arm = ("experiment", "treatment")
-        self.request_duration = Histogram(
+        self.seconds = clock.seconds
+        self._duration = Histogram(
             "segue_request_duration_seconds",
             "Time to answer, by route and status.",
             ("method", "route", "status"),
@@ -65,7 +66,18 @@ class Metrics:
         self._refused = Counter(
             "segue_models_refused", "Model versions refused.", ("reason",), registry=registry
         )
+        # A labelled child is found by a lock and a hash of all labels: once per combination.
+        self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
+        self._exposed: dict[tuple[str, str], Counter] = {}
+
+    def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
+        """Record how long an answer took; a route is a template: ids must not become labels."""
+        child = self._durations.get((method, route, status))
+        if child is None:
+            child = self._duration.labels(method, route, status)
+            self._durations[method, route, status] = child
+        child.observe(duration_s)
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
@@ -81,7 +93,11 @@ class Metrics:
                 arm[2].inc()
         if event.recommender is not None:
             treatment = event.experiments.get(self._serving, "default")
-            self._exposures.labels(self._serving, treatment, event.recommender).inc()
+            exposed = self._exposed.get((treatment, event.recommender))
+            if exposed is None:
+                exposed = self._exposures.labels(self._serving, treatment, event.recommender)
+                self._exposed[treatment, event.recommender] = exposed
+            exposed.inc()
         for reason in event.fallback.split(",") if event.fallback else ():
             self._fallbacks.labels(reason).inc()
 
@@ -99,23 +115,20 @@ class Metrics:
 
 
 class RequestMetrics:
-    """ASGI middleware that times every request."""
+    """ASGI middleware that times every request but reports, which time themselves."""
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, clock: Clock, paths: Mapping[Any, str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
         """Wrap the application; `paths` gives the route's template per endpoint."""
         self._app = app
         self._paths = paths
-        self._duration = metrics.request_duration
-        self._seconds = clock.seconds
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Time one request, by the route's template: ids must not become labels."""
+        """Time one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = self._seconds()
+        started = self._metrics.seconds()
         status = 500
 
         async def watch(message: Message) -> None:
@@ -128,5 +141,5 @@ class RequestMetrics:
             await self._app(scope, receive, watch)
         finally:
             route = self._paths.get(scope.get("endpoint"), "unmatched")
-            elapsed = self._seconds() - started
-            self._duration.labels(scope["method"], route, status).observe(elapsed)
+            elapsed = self._metrics.seconds() - started
+            self._metrics.observe_request(scope["method"], route, status, elapsed)
