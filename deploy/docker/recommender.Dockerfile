@@ -15,6 +15,7 @@ RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
 FROM python:3.11-slim
 COPY --from=builder /venv /venv
 ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp SEGUE_RECOMMENDER_HOST=0.0.0.0
+RUN install -d -o 10001 -g 10001 /spool
 USER 10001:10001
 EXPOSE 5001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \

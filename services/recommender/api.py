@@ -62,11 +62,12 @@ class Reports:
     cost, and have nothing to do. `openapi.py` describes it.
     """
 
-    def __init__(self, message: Message, state: State) -> None:
-        """Serve one kind of report."""
+    def __init__(self, message: Message, state: State, gate: "Gate") -> None:
+        """Serve one kind of report, as far as the gate lets it in."""
         self._message: Message = message
         self._route = f"/{message}/{{user}}"
         self._state = state
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,7 +75,8 @@ class Reports:
         started, status = metrics.seconds(), 500
         try:
             try:
-                outcome = await self._decide(scope, receive)
+                with self._gate:
+                    outcome = await self._decide(scope, receive)
             except _DOMAIN_ERRORS as error:
                 response = to_problem(error).to_response()
                 status = response.status_code
@@ -92,11 +94,36 @@ class Reports:
         models = self._state["models"].current  # once: an answer is of one moment's versions
         decide = self._state["decider"].decide
         outcome = await self._state["store"].update(
-            report.user, lambda past: decide(report, past, models, explain=explain)
+            report.user,
+            lambda past, fault: decide(report, past, models, explain=explain, fault=fault),
         )
         if outcome.event is not None:
             self._state["metrics"].count(outcome.event)
         return outcome
+
+
+class Gate:
+    """Lets only so many in at once: a listener who would wait too long is told so at once."""
+
+    def __init__(self, limit: int) -> None:
+        """Open it for `limit`."""
+        self._limit = limit
+        self._n_inside = 0
+
+    def __enter__(self) -> None:
+        """Go in.
+
+        Raises:
+            ProblemError: If it is full.
+        """
+        if self._n_inside >= self._limit:
+            detail = f"{self._n_inside} requests are being answered"
+            raise ProblemError(429, "Too many requests", detail)
+        self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Leave."""
+        self._n_inside -= 1
 
 
 class Application(FastAPI):
@@ -115,9 +142,10 @@ class Application(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def make_reports(state: State) -> dict[str, Reports]:
-    """Make what answers reports, by the path before the user."""
-    return {"/next": Reports("next", state), "/last": Reports("last", state)}
+def make_reports(state: State, *, max_in_flight: int) -> dict[str, Reports]:
+    """Make what answers reports, by the path before the user; they share one gate."""
+    gate = Gate(max_in_flight)
+    return {"/next": Reports("next", state, gate), "/last": Reports("last", state, gate)}
 
 
 def make_routes(reports: Mapping[str, Reports]) -> list[BaseRoute]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.redis_connection import RedisConnection
@@ -15,6 +16,7 @@ from services.recommender.adapters.session_store import (
     SessionStore,
     StoreUnavailableError,
 )
+from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
@@ -42,6 +44,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     Raises:
         InvalidCatalogError: If the catalogue cannot be used.
         InvalidExperimentsError: If the experiments cannot be served.
+        OSError: If the spool's folder cannot be used.
     """
     adapters = adapters or Adapters()
     catalog = load_catalog(settings.catalog)
@@ -49,11 +52,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     experiments = load_experiments(settings.experiments)
     decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
     metrics = Metrics(experiments.serving, adapters.clock)
-    store = adapters.store or RedisSessionStore(
-        RedisConnection(settings.redis_url),
-        timeout_s=settings.session_timeout_s,
-        deadline_s=settings.deadline_s,
-    )
+    store = adapters.store or _create_store(settings, adapters.clock)
     models = adapters.models or ModelHolder(
         settings.redis_url,
         catalog,
@@ -63,17 +62,30 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         metrics=metrics,
         clock=adapters.clock,
     )
+    metrics.watch_spool(lambda: store.n_spooled)
     state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
-    return _assemble(state)
+    return _assemble(state, max_in_flight=settings.max_in_flight)
 
 
-def _assemble(state: State) -> FastAPI:
+def _create_store(settings: Settings, clock: Clock) -> SessionStore:
+    store = RedisSessionStore(
+        RedisConnection(settings.redis_url),
+        timeout_s=settings.session_timeout_s,
+        deadline_s=settings.deadline_s,
+    )
+    if settings.spool is None:
+        return store
+    spool = CommitSpool(settings.spool, max_bytes=settings.spool_bytes)
+    return SpoolingSessionStore(store, spool, seconds=clock.seconds, rest_s=settings.rest_s)
+
+
+def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
-        async with in_background(models.watch()):
+        async with in_background(models.watch()), in_background(store.deliver()):
             yield state
         await store.close()
 
@@ -84,7 +96,7 @@ def _assemble(state: State) -> FastAPI:
             return {"sessions": "unavailable", "models": models.problem() or "ok"}
         return {"sessions": "ok", "models": models.problem() or "ok"}
 
-    reports = make_reports(state)
+    reports = make_reports(state, max_in_flight=max_in_flight)
     app = Application(title="Segue recommender", lifespan=lifespan, routes=make_routes(reports))
     app.reports = reports
     install_openapi(app)

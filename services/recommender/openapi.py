@@ -37,6 +37,7 @@ _PROBLEMS = {
     "413": f"The body is larger than {MAX_BODY} bytes.",
     "415": "The body is not declared as `application/json`.",
     "422": "A field is not what it should be, or names an unknown track.",
+    "429": "Too many requests are being answered; retry a second later.",
     "503": "The session store did not answer in time; retry with the same `Idempotency-Key`.",
 }
 
@@ -118,7 +119,7 @@ def _describe_report(
         },
         "responses": {
             "200": _content(Answer, success),
-            **_problems("400", "413", "415", "422", "503", *problems),
+            **_problems("400", "413", "415", "422", "429", "503", *problems),
         },
     }
 

@@ -22,7 +22,12 @@ class Settings(BaseSettings):
         seed: Of every draw.
         session_timeout_s: A session ends by itself after that long without a request.
         deadline_s: What the session store may take per request.
+        spool: Folder where commits wait while Redis does not answer, and sessions are served from
+            memory; without one such requests are refused with 503.
+        spool_bytes: Size at which they are refused all the same.
+        rest_s: How long Redis is left alone after it failed.
         poll_s: How often to look for another model version.
+        max_in_flight: Requests being answered at once; more get 429.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_RECOMMENDER_", populate_by_name=True)
@@ -36,4 +41,8 @@ class Settings(BaseSettings):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     session_timeout_s: Annotated[int, Field(ge=1)] = 1800
     deadline_s: Positive = 0.25
+    spool: Path | None = None
+    spool_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
+    rest_s: Positive = 1.0
     poll_s: Positive = 0.5
+    max_in_flight: Annotated[int, Field(ge=1)] = 1000

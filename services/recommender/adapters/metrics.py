@@ -1,6 +1,6 @@
 """The recommender's metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,10 +66,20 @@ class Metrics:
         self._refused = Counter(
             "segue_models_refused", "Model versions refused.", ("reason",), registry=registry
         )
+        self._spooled = Gauge(
+            "segue_spooled_commits", "Sessions' steps that wait for Redis.", registry=registry
+        )
+        self._decisions = Histogram(
+            "segue_decision_seconds",
+            "Time to decide, by the serving experiment's treatment.",
+            arm,
+            buckets=_BUCKETS,
+            registry=registry,
+        )
         # A labelled child is found by a lock and a hash of all labels: once per combination.
         self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
-        self._exposed: dict[tuple[str, str], Counter] = {}
+        self._exposed: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Record how long an answer took; a route is a template: ids must not become labels."""
@@ -93,13 +103,18 @@ class Metrics:
                 arm[2].inc()
         if event.recommender is not None:
             treatment = event.experiments.get(self._serving, "default")
-            exposed = self._exposed.get((treatment, event.recommender))
-            if exposed is None:
-                exposed = self._exposures.labels(self._serving, treatment, event.recommender)
-                self._exposed[treatment, event.recommender] = exposed
-            exposed.inc()
+            self._count_exposure(treatment, event.recommender, event.latency or 0.0)
         for reason in event.fallback.split(",") if event.fallback else ():
             self._fallbacks.labels(reason).inc()
+
+    def _count_exposure(self, treatment: str, recommender: str, latency_s: float) -> None:
+        found = self._exposed.get((treatment, recommender))
+        if found is None:
+            exposures = self._exposures.labels(self._serving, treatment, recommender)
+            found = exposures, self._decisions.labels(self._serving, treatment)
+            self._exposed[treatment, recommender] = found
+        found[0].inc()
+        found[1].observe(latency_s)
 
     def show_model(self, version: str, created_at: datetime) -> None:
         """Show which version serves from now on."""
@@ -108,6 +123,10 @@ class Metrics:
         self._model_age.set_function(
             lambda: (self._clock.now().astimezone(UTC) - created_at).total_seconds()
         )
+
+    def watch_spool(self, count: Callable[[], int]) -> None:
+        """Show how many commits wait for Redis."""
+        self._spooled.set_function(count)
 
     def count_refused(self, reason: str) -> None:
         """Count a model version that must not serve."""

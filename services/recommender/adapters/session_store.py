@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 from redis.exceptions import RedisError, ResponseError
 
+from services.recommender.adapters.commit_spool import Commit
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
@@ -17,13 +18,16 @@ from shared.events import Event, encode_event
 
 logger = logging.getLogger(__name__)
 
-Transition = Callable[[UserState | None], Outcome]
+Transition = Callable[[UserState | None, str | None], Outcome]
+"""From a listener's state, and why the store cannot be asked if so, to what follows."""
 
 # A stored state begins with the id of the event that was written with it. One action: the state is
-# the one that the decision saw, or nothing happens.
+# the one that the decision saw, or nothing happens. What comes late is also written where nothing
+# is: a Redis that came back empty knows less than the commit.
 _TAG = 16
 _COMMIT = """
-if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then
+local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
+if tag ~= ARGV[1] and (tag ~= '' or ARGV[6] == '') then
     return 0
 end
 if ARGV[2] == '' then
@@ -42,11 +46,24 @@ _decoder = msgspec.msgpack.Decoder(UserState)
 
 
 class StoreUnavailableError(Exception):
-    """The store did not answer in time; whether it wrote is unknown."""
+    """The store did not answer in time.
+
+    Attributes:
+        unknown: The outcome and its commit, of which nobody knows whether it was written.
+    """
+
+    def __init__(self, message: str, unknown: tuple[Outcome, Commit] | None = None) -> None:
+        """Say what went wrong."""
+        super().__init__(message)
+        self.unknown = unknown
 
 
 class SessionStore(Protocol):
     """Where sessions live between requests, and the way events leave."""
+
+    @property
+    def n_spooled(self) -> int:
+        """Commits that wait to be delivered."""
 
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Apply a transition to a listener's state and append its event, both or neither.
@@ -56,6 +73,9 @@ class SessionStore(Protocol):
         Raises:
             StoreUnavailableError: If that does not succeed in time.
         """
+
+    async def deliver(self) -> None:
+        """Deliver what could not be written at once, until cancelled."""
 
     async def ping(self) -> None:
         """Check that the store answers.
@@ -71,6 +91,8 @@ class SessionStore(Protocol):
 class RedisSessionStore:
     """One key per listener, beside the event stream."""
 
+    n_spooled = 0
+
     def __init__(self, redis: RedisConnection, *, timeout_s: int, deadline_s: float) -> None:
         """Wrap a connection.
 
@@ -80,20 +102,50 @@ class RedisSessionStore:
             deadline_s: What an update may take.
         """
         self._redis = redis
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._deadline_s = deadline_s
 
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Read, decide, compare and write; again if another request came between."""
-        key = f"segue:session:{user}"
+        outcome, _ = await self.attempt(user, transition)
+        return outcome
+
+    async def attempt(self, user: int, transition: Transition) -> tuple[Outcome, bytes]:
+        """Do what `update` does; return the state as it is stored, too.
+
+        Raises:
+            StoreUnavailableError: If that does not succeed in time.
+        """
+        unknown: tuple[Outcome, Commit] | None = None
         try:
             async with asyncio.timeout(self._deadline_s):
                 while True:
-                    before: bytes = await self._redis.execute("GET", key) or b""
-                    outcome = transition(decode_state(user, before))
-                    if outcome.event is None or await self._commit(key, before, outcome):
-                        return outcome
+                    before: bytes = await self._redis.execute("GET", _key(user)) or b""
+                    outcome = transition(decode_state(user, before), None)
+                    if outcome.event is None:
+                        return outcome, before
+                    commit = make_commit(user, before, outcome)
+                    unknown = outcome, commit
+                    if await self._commit(commit):
+                        return outcome, commit.after
+                    unknown = None
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            raise self._unavailable(error, unknown) from error
+
+    async def deliver(self) -> None:
+        """Have nothing to deliver: what cannot be written is refused."""
+
+    async def write(self, commit: Commit) -> None:
+        """Write a commit late: its state onto the one that it was made from, or none.
+
+        Raises:
+            StoreUnavailableError: If that does not succeed in time.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                if not await self._commit(commit, is_late=True):
+                    await self._redis.execute("XADD", STREAM_KEY, "*", FIELD, commit.event)
+        except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
     async def ping(self) -> None:
@@ -108,11 +160,10 @@ class RedisSessionStore:
         """Close the connection."""
         self._redis.close()
 
-    async def _commit(self, key: str, before: bytes, outcome: Outcome) -> bool:
-        assert outcome.event is not None  # noqa: S101 - narrows for the type checker
-        after = b"" if outcome.state is None else encode_state(outcome.state, outcome.event)
-        event = encode_event(outcome.event)
-        words = (2, key, STREAM_KEY, before[:_TAG], after, self._timeout_s, FIELD, event)
+    async def _commit(self, commit: Commit, *, is_late: bool = False) -> bool:
+        keys = (2, _key(commit.user), STREAM_KEY)
+        late = b"late" if is_late else b""
+        words = (*keys, commit.before, commit.after, self.timeout_s, FIELD, commit.event, late)
         try:
             return bool(await self._redis.execute("EVALSHA", _COMMIT_SHA, *words))
         except ResponseError as error:
@@ -121,10 +172,29 @@ class RedisSessionStore:
         # A Redis that does not know the script has not run it: send it whole, once.
         return bool(await self._redis.execute("EVAL", _COMMIT, *words))
 
-    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+    def _unavailable(
+        self, error: Exception, unknown: tuple[Outcome, Commit] | None = None
+    ) -> StoreUnavailableError:
         if isinstance(error, TimeoutError):
-            return StoreUnavailableError(f"Redis did not answer in {self._deadline_s:g} s")
-        return StoreUnavailableError(f"Redis: {error}")
+            return StoreUnavailableError(f"Redis did not answer in {self._deadline_s:g} s", unknown)
+        return StoreUnavailableError(f"Redis: {error}", unknown)
+
+
+def make_commit(user: int, before: bytes, outcome: Outcome) -> Commit:
+    """Make the commit of an outcome that has an event.
+
+    Args:
+        user: Whose state it is.
+        before: The stored state that was decided on; empty if there was none.
+        outcome: What follows.
+    """
+    assert outcome.event is not None  # noqa: S101 - narrows for the type checker
+    after = b"" if outcome.state is None else encode_state(outcome.state, outcome.event)
+    return Commit(user, before[:_TAG], after, encode_event(outcome.event))
+
+
+def _key(user: int) -> str:
+    return f"segue:session:{user}"
 
 
 def encode_state(state: UserState, event: Event) -> bytes:

@@ -103,7 +103,13 @@ class Decider:
         self._clock = clock
 
     def decide(
-        self, report: Report, state: UserState | None, models: Models, *, explain: bool = False
+        self,
+        report: Report,
+        state: UserState | None,
+        models: Models,
+        *,
+        explain: bool = False,
+        fault: str | None = None,
     ) -> Outcome:
         """Answer a report.
 
@@ -112,6 +118,7 @@ class Decider:
             state: What is stored of its listener.
             models: The model versions being served; the answer uses no other.
             explain: Whether the answer says why; the event never does.
+            fault: Why the stored state could not be asked for; the event says so.
 
         Raises:
             UnknownTrackError: If the catalogue lacks the track.
@@ -128,7 +135,7 @@ class Decider:
         session = state.session or Session(make_event_id(now), report.track, 0, ())
         treatment, assigned = self._experiments.assign(report.user)
         if report.message == "last":
-            answer = Answer(user=report.user, session=session.session)
+            answer = Answer(user=report.user, session=session.session, fallback=fault)
             after = None
         else:
             policy = self._policies[treatment.name]
@@ -137,6 +144,9 @@ class Decider:
             if policy.remembers:
                 context = self._with_past(context, session, history, explain=explain)
             chosen = policy.recommend(context)
+            if fault is not None:
+                reasons = ",".join(filter(None, (fault, chosen.fallback)))
+                chosen = msgspec.structs.replace(chosen, fallback=reasons)
             answer = self._recommendation(report, session, chosen, assigned)
             after = session.play(
                 report.track,

@@ -133,6 +133,8 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
 class MemorySessionStore:
     """The session store without Redis."""
 
+    n_spooled = 0
+
     def __init__(self) -> None:
         """Start empty."""
         self.states: dict[int, UserState] = {}
@@ -140,7 +142,7 @@ class MemorySessionStore:
 
     async def update(self, user: int, transition: Any) -> Outcome:
         """Apply a transition; nothing can come between."""
-        outcome: Outcome = transition(self.states.get(user))
+        outcome: Outcome = transition(self.states.get(user), None)
         if outcome.event is not None:
             self.events.append(outcome.event)
             if outcome.state is None:
@@ -148,6 +150,9 @@ class MemorySessionStore:
             else:
                 self.states[user] = outcome.state
         return outcome
+
+    async def deliver(self) -> None:
+        """Have nothing to deliver."""
 
     async def ping(self) -> None:
         """Always answer."""

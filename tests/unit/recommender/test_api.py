@@ -1,5 +1,6 @@
 """The HTTP edge, in process and without Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.recommender.app import Adapters, create_app
+from services.recommender.core.decisions import Outcome
 from services.recommender.core.models import Models
 from services.recommender.parsing import MAX_BODY
 from tests.unit.recommender.factories import (
@@ -273,6 +275,49 @@ async def test_metrics_hold_what_a_mean_per_session_needs(edge: Edge) -> None:
         assert line in lines
 
 
+async def test_the_latency_of_each_treatment_is_measured(edge: Edge) -> None:
+    await edge.post(f"/next/{TREATED}")
+    lines = (await edge.client.get("/metrics")).text.splitlines()
+    assert 'segue_decision_seconds_count{experiment="SERVING",treatment="T1"} 1.0' in lines
+
+
+class SlowStore(MemorySessionStore):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        """Hold everything back."""
+        super().__init__()
+        self.may_go = asyncio.Event()
+        self.n_waiting = 0
+
+    async def update(self, user: int, transition: Any) -> Outcome:
+        """Wait, then answer."""
+        self.n_waiting += 1
+        await self.may_go.wait()
+        return await super().update(user, transition)
+
+
+async def test_more_than_it_can_answer_is_refused_at_once(tmp_path: Path) -> None:
+    store = SlowStore()
+    app = create_app(
+        make_settings(tmp_path, max_in_flight=3), Adapters(store=store, models=FixedModels())
+    )
+    async with LifespanManager(app) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            waiting = [
+                asyncio.create_task(client.post(f"/next/{user}", json=GOOD)) for user in range(3)
+            ]
+            while store.n_waiting < 3:  # noqa: ASYNC110 - the store is the test's own
+                await asyncio.sleep(0)
+            refused = await client.post("/last/9", json=GOOD)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            assert (await client.get("/health/live")).status_code == 200
+            store.may_go.set()
+            assert {(await task).status_code for task in waiting} == {200}
+            assert (await client.post("/last/9", json=GOOD)).status_code == 200
+
+
 async def test_a_retry_is_not_counted_again(edge: Edge) -> None:
     for _ in range(2):
         await edge.post(f"/next/{TREATED}", json=GOOD, headers={"Idempotency-Key": "k"})
@@ -302,7 +347,7 @@ async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:
         "Idempotency-Key": "header",
         "explain": "query",
     }
-    assert set(operation["responses"]) == {"200", "400", "409", "413", "415", "422", "503"}
+    assert set(operation["responses"]) == {"200", "400", "409", "413", "415", "422", "429", "503"}
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
     given = (await edge.post("/next/5")).json()
     assert set(given) <= set(answer["properties"])

@@ -1,0 +1,154 @@
+"""The session store that goes on without Redis: from memory, with its commits on disk."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+from services.recommender.adapters.commit_spool import Commit, CommitSpool, SpoolFullError
+from services.recommender.adapters.session_store import (
+    RedisSessionStore,
+    StoreUnavailableError,
+    Transition,
+    decode_state,
+    make_commit,
+)
+from services.recommender.core.decisions import Outcome
+
+logger = logging.getLogger(__name__)
+
+FAULT = "sessions:unavailable"
+RECENT_BYTES = 16 * 1024 * 1024
+
+
+class SpoolingSessionStore:
+    """Redis while it answers in time; otherwise what this process remembers of a session.
+
+    After a failure Redis is left alone for `rest_s`, so that only one request in that time waits
+    for its deadline. A listener with commits in the spool is served from memory until they are
+    delivered: their order stays. A commit whose fate is unknown is spooled as it is: delivered
+    twice, its event is one row, and the state that it made is not made again.
+    """
+
+    def __init__(
+        self,
+        store: RedisSessionStore,
+        spool: CommitSpool,
+        *,
+        seconds: Callable[[], float],
+        rest_s: float,
+    ) -> None:
+        """Wrap a store.
+
+        Args:
+            store: Asked first.
+            spool: What could not be committed.
+            seconds: A monotonic clock.
+            rest_s: How long Redis is left alone after a failure.
+        """
+        self._store = store
+        self._spool = spool
+        self._seconds = seconds
+        self._rest_s = rest_s
+        self._rests_until = 0.0
+        self._recent = RecentStates(seconds, max_bytes=RECENT_BYTES, max_age_s=store.timeout_s)
+        self._behind = spool.users()
+        self._has_work = asyncio.Event()
+
+    @property
+    def n_spooled(self) -> int:
+        """Commits that wait."""
+        return len(self._spool)
+
+    async def update(self, user: int, transition: Transition) -> Outcome:
+        """Apply a transition, in Redis or in memory.
+
+        Raises:
+            StoreUnavailableError: If Redis does not answer in time and the spool is full.
+        """
+        if user in self._behind:
+            return self._update_in_memory(user, self._behind[user], transition)
+        if self._seconds() < self._rests_until:
+            return self._update_in_memory(user, self._recent.get(user), transition)
+        try:
+            outcome, after = await self._store.attempt(user, transition)
+        except StoreUnavailableError as error:
+            self._rests_until = self._seconds() + self._rest_s
+            logger.warning("sessions are served from memory: %s", error)
+            if error.unknown is None:
+                return self._update_in_memory(user, self._recent.get(user), transition)
+            outcome, commit = error.unknown
+            self._keep(commit)
+            return outcome
+        self._recent.put(user, after)
+        return outcome
+
+    async def ping(self) -> None:
+        """Answer: without Redis there is the spool."""
+
+    async def close(self) -> None:
+        """Close the connection and the spool."""
+        await self._store.close()
+        self._spool.close()
+
+    async def deliver(self) -> None:
+        """Deliver what is spooled until cancelled."""
+        while True:
+            while len(self._spool):
+                await self._deliver_first()
+            self._has_work.clear()
+            await self._has_work.wait()
+
+    def _update_in_memory(self, user: int, before: bytes, transition: Transition) -> Outcome:
+        outcome = transition(decode_state(user, before), FAULT)
+        if outcome.event is not None:
+            self._keep(make_commit(user, before, outcome))
+        return outcome
+
+    def _keep(self, commit: Commit) -> None:
+        try:
+            self._spool.append(commit)
+        except SpoolFullError as error:
+            raise StoreUnavailableError(f"Redis does not answer; the spool: {error}") from error
+        self._behind[commit.user] = commit.after
+        self._has_work.set()
+
+    async def _deliver_first(self) -> None:
+        commit = self._spool.first()
+        try:
+            await self._store.write(commit)
+        except StoreUnavailableError:
+            self._rests_until = self._seconds() + self._rest_s
+            await asyncio.sleep(self._rest_s)
+            return
+        self._rests_until = 0.0
+        self._spool.drop_first()
+        if self._behind.get(commit.user) == commit.after:
+            del self._behind[commit.user]
+            self._recent.put(commit.user, commit.after)
+
+
+class RecentStates:
+    """The states last written, as far as they fit; the longest untouched go first."""
+
+    def __init__(self, seconds: Callable[[], float], *, max_bytes: int, max_age_s: float) -> None:
+        """Start empty."""
+        self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._n_bytes = 0
+        self._states: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
+
+    def get(self, user: int) -> bytes:
+        """Return a user's state; empty if there is none, or it has expired."""
+        state, put_at = self._states.get(user, (b"", 0.0))
+        return state if self._seconds() - put_at < self._max_age_s else b""
+
+    def put(self, user: int, state: bytes) -> None:
+        """Remember a user's state; an empty one is forgotten."""
+        self._n_bytes -= len(self._states.pop(user, (b"", 0.0))[0])
+        if state:
+            self._states[user] = state, self._seconds()
+            self._n_bytes += len(state)
+        while self._n_bytes > self._max_bytes:
+            self._n_bytes -= len(self._states.popitem(last=False)[1][0])
