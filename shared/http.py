@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from starlette.exceptions import HTTPException
+
+from shared.metrics import expose
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -112,4 +114,4 @@ def install_operations(app: FastAPI, *, ready: HealthCheck, registry: CollectorR
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
         """Expose the metrics in Prometheus' text format."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(expose(registry), media_type=CONTENT_TYPE_LATEST)

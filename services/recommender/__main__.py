@@ -1,7 +1,10 @@
 """`python -m services.recommender`: serve until stopped."""
 
 import gc
+import os
 import sys
+import tempfile
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
@@ -11,6 +14,7 @@ from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError
 from shared.experiments import InvalidExperimentsError
 from shared.logs import configure_logging
+from shared.metrics import FOLDER_VARIABLE
 from shared.settings import describe_invalid_settings
 
 
@@ -29,16 +33,23 @@ def main() -> int:
     except InvalidExperimentsError as error:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
-    gc.freeze()  # the catalogue stays: the collector need not visit it again
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # nothing here depends on who asks
-        server_header=False,
-    )
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": False,  # nothing here depends on who asks
+        "server_header": False,
+    }
+    if settings.workers == 1:
+        gc.freeze()  # the catalogue stays: the collector need not visit it again
+        uvicorn.run(app, **options)
+        return 0
+    del app  # it was made to find what is wrong before any worker starts
+    factory = "services.recommender.app:create_worker_app"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault(FOLDER_VARIABLE, folder)
+        uvicorn.run(factory, factory=True, workers=settings.workers, **options)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Composition of the recommender."""
 
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.experiments import load_experiments
 from shared.http import install_operations, install_problem_handlers
+from shared.logs import configure_logging
 from shared.tasks import in_background
 
 
@@ -52,7 +54,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     experiments = load_experiments(settings.experiments)
     decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
     metrics = Metrics(experiments.serving, adapters.clock)
-    store = adapters.store or _create_store(settings, adapters.clock)
+    store = adapters.store or _create_store(settings, metrics)
     models = adapters.models or ModelHolder(
         settings.redis_url,
         catalog,
@@ -62,12 +64,26 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         metrics=metrics,
         clock=adapters.clock,
     )
-    metrics.watch_spool(lambda: store.n_spooled)
     state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
     return _assemble(state, max_in_flight=settings.max_in_flight)
 
 
-def _create_store(settings: Settings, clock: Clock) -> SessionStore:
+def create_worker_app() -> FastAPI:
+    """Create the service from the environment, for one of several workers.
+
+    Raises:
+        ValidationError: If a setting is wrong.
+        InvalidCatalogError: If the catalogue cannot be used.
+        InvalidExperimentsError: If the experiments cannot be served.
+    """
+    settings = Settings()
+    configure_logging(settings.log_level)
+    app = create_app(settings)
+    gc.freeze()  # the catalogue stays: the collector need not visit it again
+    return app
+
+
+def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
     store = RedisSessionStore(
         RedisConnection(settings.redis_url),
         timeout_s=settings.session_timeout_s,
@@ -76,7 +92,13 @@ def _create_store(settings: Settings, clock: Clock) -> SessionStore:
     if settings.spool is None:
         return store
     spool = CommitSpool(settings.spool, max_bytes=settings.spool_bytes)
-    return SpoolingSessionStore(store, spool, seconds=clock.seconds, rest_s=settings.rest_s)
+    return SpoolingSessionStore(
+        store,
+        spool,
+        seconds=metrics.seconds,
+        rest_s=settings.rest_s,
+        on_change=metrics.show_spooled,
+    )
 
 
 def _assemble(state: State, *, max_in_flight: int) -> FastAPI:

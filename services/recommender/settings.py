@@ -17,6 +17,7 @@ class Settings(BaseSettings):
         log_level: Of the service's own logger.
         host: Address to listen on.
         port: Port to listen on.
+        workers: Processes that share the port.
         catalog: All tracks, as botify's `tracks.json`.
         experiments: Definitions, YAML.
         seed: Of every draw.
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
     host: str = "127.0.0.1"
     port: int = 5001
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     catalog: Path = Path(".segue/world/tracks.json")
     experiments: Path = Path("deploy/experiments.yaml")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

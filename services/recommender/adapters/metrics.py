@@ -1,7 +1,8 @@
 """The recommender's metrics."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+import os
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.recommender.core.decisions import Clock
 from shared.events import Event
+from shared.metrics import FOLDER_VARIABLE
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -20,7 +22,7 @@ class Metrics:
         """Register them; `serving` names the experiment whose treatment recommends."""
         self.registry = registry = CollectorRegistry()
         self._serving = serving
-        self._clock = clock
+        self._shown: str | None = None
         arm = ("experiment", "treatment")
         self.seconds = clock.seconds
         self._duration = Histogram(
@@ -56,18 +58,25 @@ class Metrics:
         )
         self._model_info = Gauge(
             "segue_model_info",
-            "The model version that serves.",
+            "1 for the model version that serves.",
             ("model_version",),
             registry=registry,
+            multiprocess_mode="livemax",
         )
-        self._model_age = Gauge(
-            "segue_model_age_seconds", "Since the serving version was made.", registry=registry
+        self._model_created = Gauge(
+            "segue_model_created_timestamp_seconds",
+            "When the serving version was made; time() minus it is its age.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
         )
         self._refused = Counter(
             "segue_models_refused", "Model versions refused.", ("reason",), registry=registry
         )
         self._spooled = Gauge(
-            "segue_spooled_commits", "Sessions' steps that wait for Redis.", registry=registry
+            "segue_spooled_commits",
+            "Sessions' steps that wait for Redis.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self._decisions = Histogram(
             "segue_decision_seconds",
@@ -118,15 +127,17 @@ class Metrics:
 
     def show_model(self, version: str, created_at: datetime) -> None:
         """Show which version serves from now on."""
-        self._model_info.clear()
+        if self._shown is not None:
+            self._model_info.labels(self._shown).set(0)
+        if FOLDER_VARIABLE not in os.environ:  # what workers share keeps its labels
+            self._model_info.clear()
+        self._shown = version
         self._model_info.labels(version).set(1)
-        self._model_age.set_function(
-            lambda: (self._clock.now().astimezone(UTC) - created_at).total_seconds()
-        )
+        self._model_created.set(created_at.timestamp())
 
-    def watch_spool(self, count: Callable[[], int]) -> None:
+    def show_spooled(self, n_commits: int) -> None:
         """Show how many commits wait for Redis."""
-        self._spooled.set_function(count)
+        self._spooled.set(n_commits)
 
     def count_refused(self, reason: str) -> None:
         """Count a model version that must not serve."""

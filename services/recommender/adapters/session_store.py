@@ -61,10 +61,6 @@ class StoreUnavailableError(Exception):
 class SessionStore(Protocol):
     """Where sessions live between requests, and the way events leave."""
 
-    @property
-    def n_spooled(self) -> int:
-        """Commits that wait to be delivered."""
-
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Apply a transition to a listener's state and append its event, both or neither.
 
@@ -90,8 +86,6 @@ class SessionStore(Protocol):
 
 class RedisSessionStore:
     """One key per listener, beside the event stream."""
-
-    n_spooled = 0
 
     def __init__(self, redis: RedisConnection, *, timeout_s: int, deadline_s: float) -> None:
         """Wrap a connection.

@@ -37,6 +37,7 @@ class SpoolingSessionStore:
         *,
         seconds: Callable[[], float],
         rest_s: float,
+        on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Wrap a store.
 
@@ -45,6 +46,7 @@ class SpoolingSessionStore:
             spool: What could not be committed.
             seconds: A monotonic clock.
             rest_s: How long Redis is left alone after a failure.
+            on_change: Told how many commits wait.
         """
         self._store = store
         self._spool = spool
@@ -54,11 +56,8 @@ class SpoolingSessionStore:
         self._recent = RecentStates(seconds, max_bytes=RECENT_BYTES, max_age_s=store.timeout_s)
         self._behind = spool.users()
         self._has_work = asyncio.Event()
-
-    @property
-    def n_spooled(self) -> int:
-        """Commits that wait."""
-        return len(self._spool)
+        self._on_change = on_change
+        on_change(len(spool))
 
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Apply a transition, in Redis or in memory.
@@ -112,6 +111,7 @@ class SpoolingSessionStore:
             raise StoreUnavailableError(f"Redis does not answer; the spool: {error}") from error
         self._behind[commit.user] = commit.after
         self._has_work.set()
+        self._on_change(len(self._spool))
 
     async def _deliver_first(self) -> None:
         commit = self._spool.first()
@@ -123,6 +123,7 @@ class SpoolingSessionStore:
             return
         self._rests_until = 0.0
         self._spool.drop_first()
+        self._on_change(len(self._spool))
         if self._behind.get(commit.user) == commit.after:
             del self._behind[commit.user]
             self._recent.put(commit.user, commit.after)

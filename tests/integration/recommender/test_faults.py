@@ -94,10 +94,10 @@ async def test_a_paused_redis_is_a_503_within_the_deadline(
     async with serving(tmp_path, own_valkey.server.url, deadline_s=0.1) as service:
         assert (await service.next(1)).status_code == 200
         with SyncRedis.from_url(own_valkey.server.url) as redis:
-            redis.client_pause(600)
+            redis.client_pause(2000)
         started = time.monotonic()
         responses = await asyncio.gather(*(service.next(user) for user in range(100)))
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 1.5
         for response in responses:
             assert_unavailable(response)
         await until(lambda: is_ready(service))

@@ -60,7 +60,7 @@ async def test_a_published_version_serves_without_a_restart(redis: Redis, servic
     metrics = (await service.client.get("/metrics")).text
     assert 'segue_model_info{model_version="m2"} 1.0' in metrics
     assert "m1" not in metrics
-    assert "segue_model_age_seconds" in metrics
+    assert "segue_model_created_timestamp_seconds" in metrics
 
 
 async def test_rollback_is_the_pointer_moved_back(redis: Redis, service: Service) -> None:

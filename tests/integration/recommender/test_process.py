@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from redis import Redis as SyncRedis
 
@@ -24,6 +25,15 @@ BODY = {"track": FIRST_ID, "time": 0.5}
 @pytest.fixture
 def url(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run the service beside the shared, empty Valkey and return its address."""
+    with run_service(valkey, tmp_path, monkeypatch) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def run_service(
+    valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **environment: object
+) -> Iterator[tuple[str, psutil.Process]]:
+    """Run the service; yield its address and its process."""
     with SyncRedis.from_url(valkey.url) as redis:
         redis.flushall()
     settings, port = make_settings(tmp_path), free_port()
@@ -34,11 +44,12 @@ def url(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "SEGUE_RECOMMENDER_PORT": port,
         "SEGUE_RECOMMENDER_DEADLINE_S": 5,
         "PYTHONPATH": os.getcwd(),
+        **environment,
     }.items():
         monkeypatch.setenv(name, str(value))
     command = [sys.executable, "-m", "services.recommender"]
-    with running(command, port=port, log=tmp_path / "log"):
-        yield f"http://127.0.0.1:{port}"
+    with running(command, port=port, log=tmp_path / "log") as process:
+        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
 
 
 async def test_it_serves_sessions_concurrently(url: str, valkey: ValkeyServer) -> None:
@@ -72,3 +83,42 @@ def test_botifys_own_client_is_served(url: str) -> None:
         body = json.loads(answer.read())
     assert answer.status == 200
     assert (body["user"], list(body)[:2]) == (7, ["user", "track"])
+
+
+def find_workers(process: psutil.Process) -> list[psutil.Process]:
+    """Return the living workers; the resource tracker is none."""
+    alive = [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
+
+
+async def test_workers_share_the_port_and_their_metrics(
+    valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"SEGUE_RECOMMENDER_WORKERS": 2}
+    with run_service(valkey, tmp_path, monkeypatch, **environment) as (url, process):
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+
+            async def play(users: range) -> None:
+                for user in users:
+                    async with httpx.AsyncClient(base_url=url, timeout=30) as own:
+                        for path in ("next", "next", "last"):
+                            answer = await own.post(f"/{path}/{user}", json=BODY)
+                            assert answer.status_code == 200
+
+            async def count() -> float:
+                lines = (await client.get("/metrics")).text.splitlines()
+                counted = [line for line in lines if line.startswith("segue_playbacks_total")]
+                return sum(float(line.rpartition(" ")[2]) for line in counted if "AA" in line)
+
+            await asyncio.gather(*(play(range(n, n + 5)) for n in range(0, 40, 5)))
+            with SyncRedis.from_url(valkey.url) as redis:
+                assert redis.xlen(STREAM_KEY) == 120
+            assert await count() == 120
+            killed = find_workers(process)[0]
+            killed.kill()
+            async with asyncio.timeout(30):
+                while len({w.pid for w in find_workers(process)} - {killed.pid}) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            await play(range(100, 105))
+            assert await count() == 135
+        assert len(find_workers(process)) == 2

@@ -133,8 +133,6 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
 class MemorySessionStore:
     """The session store without Redis."""
 
-    n_spooled = 0
-
     def __init__(self) -> None:
         """Start empty."""
         self.states: dict[int, UserState] = {}
