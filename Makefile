@@ -66,7 +66,7 @@ docker-clean: .env
 
 ##@ Development
 
-.PHONY: install test lint format lock
+.PHONY: install test lint format lock bench-serving
 install: $(STAMP) ## Create .venv and install Segue with its tools
 
 $(STAMP): pyproject.toml constraints.txt
@@ -88,6 +88,9 @@ lint: $(STAMP) ## Check style, types, layers and containers
 format: $(STAMP) ## Put the code into the house's format
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
+
+bench-serving: $(STAMP) ## Measure what a request costs, against an echo and the parent's design
+	@$(PYTHON_RUN) benchmarks.serving
 
 lock: $(STAMP) ## Renew constraints.txt with today's versions
 	@deploy/lock.sh $(VENV)

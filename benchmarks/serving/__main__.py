@@ -1,13 +1,17 @@
-"""Claim: the recommender answers at a fraction of the parent's cost, near what FastAPI can do.
+"""Claim: the recommender answers at a fraction of the parent's cost, for less than a FastAPI echo.
 
 python -m benchmarks.serving [--requests 6400] [--rounds 5] [--connections 64] [--tracks 50000]
 
 Starts a Valkey and, beside it, a bare FastAPI echo, a service of the parent's design (Flask,
 gevent, pickles; with TCP_NODELAY) and a recommender per treatment, and plays sessions against each
 in turn, round by round. Prints medians over the rounds: CPU microseconds of the service per request
-(by the operating system's accounting of its process), requests per second, latencies, and the
-requests per CPU second as a ratio to the echo's and the parent's in the same round. The recommender
-and only it writes every event durably before it answers; the echo does nothing.
+(by the operating system's accounting of its processes), requests per second, latencies, and the
+requests per CPU second as a ratio to the echo's and the parent's in the same round. Then, for each,
+the latency at half of the rate that it reached, and on a single connection. The recommender and
+only it writes every event durably before it answers; the echo does nothing.
+
+`2 workers` shows what a second worker costs: two processes on one port, CPU of both. The load comes
+from this machine, so rates are lower than what a service alone could reach; ratios are not.
 """
 
 import argparse
@@ -37,7 +41,7 @@ from shared.artifacts import ModelManifest, make_model, publish_model
 from shared.catalog import Catalog
 
 FOLDER = Path(__file__).parent
-TREATMENTS = ("contextual", "session")
+TREATMENTS = (("contextual", 1), ("session", 1), ("contextual", 2))
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,9 @@ class Service:
     process: psutil.Process
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that it has used."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Return the CPU seconds that it and its workers have used."""
+        used = [one.cpu_times() for one in (self.process, *self.process.children())]
+        return float(sum(times.user + times.system for times in used))
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,12 @@ def run_services(folder: Path, *, n_tracks: int, dim: int) -> Iterator[list[Serv
         command = [sys.executable, str(FOLDER / "parent.py"), str(port), str(valkey.port)]
         command.append(str(folder / "parent.log"))
         services.append(stack.enter_context(run("parent", command, port=port)))
-        for treatment in TREATMENTS:
+        for treatment, n_workers in TREATMENTS:
             port = free_port()
             environment = {
                 "SEGUE_REDIS_URL": valkey.url,
                 "SEGUE_RECOMMENDER_PORT": str(port),
+                "SEGUE_RECOMMENDER_WORKERS": str(n_workers),
                 "SEGUE_RECOMMENDER_CATALOG": str(folder / "tracks.json"),
                 "SEGUE_RECOMMENDER_EXPERIMENTS": str(
                     write_experiments(folder / f"{treatment}.yaml", treatment)
@@ -162,16 +167,23 @@ def run_services(folder: Path, *, n_tracks: int, dim: int) -> Iterator[list[Serv
                 "SEGUE_LOG_LEVEL": "WARNING",
             }
             command = [sys.executable, "-m", "services.recommender"]
+            name = treatment if n_workers == 1 else f"{n_workers} workers"
             services.append(
-                stack.enter_context(run(treatment, command, port=port, environment=environment))
+                stack.enter_context(run(name, command, port=port, environment=environment))
             )
         yield services
 
 
 def measure(
-    service: Service, *, round_: int, n_connections: int, n_requests: int, n_tracks: int
+    service: Service,
+    *,
+    round_: int,
+    n_connections: int,
+    n_requests: int,
+    n_tracks: int,
+    rate: float = 0.0,
 ) -> Round:
-    """Play sessions against one service."""
+    """Play sessions against one service; `rate` as in `load.play`."""
     before = service.cpu_s()
     load = asyncio.run(
         play(
@@ -180,6 +192,7 @@ def measure(
             n_requests=n_requests,
             n_tracks=n_tracks,
             round_=round_,
+            rate=rate,
         )
     )
     n, latencies = len(load.latencies_s), sorted(load.latencies_s)
@@ -192,20 +205,47 @@ def measure(
     )
 
 
+def median(rounds: list[Round], field: str) -> float:
+    """Return the median of a figure over rounds."""
+    return statistics.median(getattr(one, field) for one in rounds)
+
+
 def show(name: str, rounds: list[Round], baselines: dict[str, list[Round]]) -> str:
     """Return a line: medians over rounds, and of the ratios within rounds."""
-
-    def median(field: str) -> float:
-        return statistics.median(getattr(one, field) for one in rounds)
-
     ratios = "".join(
         f"{statistics.median(b.cpu_us / r.cpu_us for b, r in zip(other, rounds, strict=True)):9.2f}"
         for other in baselines.values()
     )
     failures = sum(sum(one.failures.values()) for one in rounds)
     return (
-        f"{name:12}{median('cpu_us'):8.0f}{median('rate'):10.0f}{median('p50_ms'):9.1f}"
-        f"{median('p99_ms'):9.1f}{ratios}{f'   {failures} failed' if failures else ''}"
+        f"{name:12}{median(rounds, 'cpu_us'):8.0f}{median(rounds, 'rate'):10.0f}"
+        f"{median(rounds, 'p50_ms'):9.1f}{median(rounds, 'p99_ms'):9.1f}{ratios}"
+        f"{f'   {failures} failed' if failures else ''}"
+    )
+
+
+def measure_calm(service: Service, rounds: list[Round], *, n_rounds: int, n_tracks: int) -> str:
+    """Return a line: latencies at half the rate, and on one connection."""
+    rate = median(rounds, "rate") / 2
+    sizes = {"n_tracks": n_tracks}
+    calm = [
+        measure(
+            service,
+            round_=1000 + n,
+            n_connections=64,
+            n_requests=64 * max(1, round(3 * rate / 64)),
+            rate=rate,
+            **sizes,
+        )
+        for n in range(n_rounds)
+    ]
+    alone = [
+        measure(service, round_=200_000 + n, n_connections=1, n_requests=1000, **sizes)
+        for n in range(n_rounds)
+    ]
+    return (
+        f"{service.name:12}{rate:10.0f}{median(calm, 'p50_ms'):9.2f}{median(calm, 'p99_ms'):9.2f}"
+        f"{median(alone, 'p50_ms'):14.2f}"
     )
 
 
@@ -233,13 +273,25 @@ def main() -> None:
                 figures = measure(service, round_=round_, **sizes)
                 if round_ > 0:
                     rounds.setdefault(service.name, []).append(figures)
-    print(
-        f"{arguments.connections} connections, one worker, medians of {arguments.rounds} rounds\n"
-        f"{'':12}{'CPU us':>8}{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'x echo':>9}{'x parent':>9}"
-    )
-    baselines = {name: rounds[name] for name in ("echo", "parent")}
-    for name, figures_of in rounds.items():
-        print(show(name, figures_of, baselines))
+        print(
+            f"{arguments.tracks:,} tracks, {arguments.connections} connections, "
+            f"medians of {arguments.rounds} rounds\n{'':12}"
+            f"{'CPU us':>8}{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'x echo':>9}{'x parent':>9}"
+        )
+        baselines = {name: rounds[name] for name in ("echo", "parent")}
+        for name, figures_of in rounds.items():
+            print(show(name, figures_of, baselines), flush=True)
+        print(f"\n{'half its rate':12}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'alone p50 ms':>14}")
+        for service in services:
+            print(
+                measure_calm(
+                    service,
+                    rounds[service.name],
+                    n_rounds=arguments.rounds,
+                    n_tracks=arguments.tracks,
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A load generator that costs little: keep-alive connections, each playing sessions in turn."""
 
 import asyncio
+import functools
 import json
 import random
 import time
@@ -28,8 +29,12 @@ class Load:
 class _Connection(asyncio.Protocol):
     """Sends one request after another; an answer has a Content-Length."""
 
-    def __init__(self, plays: Iterator[tuple[int, int, float]], load: Load) -> None:
+    def __init__(
+        self, plays: Iterator[tuple[int, int, float]], load: Load, *, every_s: float, wait_s: float
+    ) -> None:
         self._plays, self._load = plays, load
+        self._every_s = every_s
+        self._due_at = time.perf_counter() + wait_s
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._sent_at = 0.0
@@ -39,7 +44,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._send()
+        self._send_when_due()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
@@ -60,7 +65,17 @@ class _Connection(asyncio.Protocol):
             self.answered = json.loads(body).get("track", 0)
         else:
             self._load.failures[status] = self._load.failures.get(status, 0) + 1
-        self._send()
+        self._send_when_due()
+
+    def _send_when_due(self) -> None:
+        """Send at once, or at the time of the schedule; lateness counts as latency."""
+        now = time.perf_counter()
+        if not self._every_s:
+            self._due_at = now
+        if self._due_at <= now:
+            self._send()
+        else:
+            asyncio.get_running_loop().call_later(self._due_at - now, self._send)
 
     def _send(self) -> None:
         play = next(self._plays, None)
@@ -72,7 +87,8 @@ class _Connection(asyncio.Protocol):
         user, first, listened = play
         track = first if first >= 0 else self.answered
         body = b'{"track":%d,"time":%.2f}' % (track, listened)
-        self._sent_at = time.perf_counter()
+        self._sent_at = self._due_at
+        self._due_at += self._every_s
         self._transport.write(
             b"POST /next/%d HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (user, len(body), body)
@@ -95,9 +111,15 @@ def _play(
 
 
 async def play(
-    port: int, *, n_connections: int, n_requests: int, n_tracks: int, round_: int
+    port: int,
+    *,
+    n_connections: int,
+    n_requests: int,
+    n_tracks: int,
+    round_: int,
+    rate: float = 0.0,
 ) -> Load:
-    """Keep every connection busy until each has sent its share.
+    """Let every connection send its share of requests, one after another.
 
     Args:
         port: Of a server on this machine.
@@ -105,6 +127,7 @@ async def play(
         n_requests: In all.
         n_tracks: Track ids are below it.
         round_: Makes users that no other round has.
+        rate: Requests per second, evenly spread; 0 is as fast as they are answered.
     """
     load, loop = Load(), asyncio.get_running_loop()
     share = n_requests // n_connections
@@ -113,9 +136,11 @@ async def play(
     for connection in range(n_connections):
         base = (round_ * n_connections + connection) * share
         plays = _play(range(base, base + share), n_requests=share, n_tracks=n_tracks, seed=base)
-        _, link = await loop.create_connection(
-            lambda plays=plays: _Connection(plays, load), "127.0.0.1", port
+        every_s = n_connections / rate if rate else 0.0
+        make = functools.partial(
+            _Connection, plays, load, every_s=every_s, wait_s=every_s * connection / n_connections
         )
+        _, link = await loop.create_connection(make, "127.0.0.1", port)
         links.append(link)
     await asyncio.gather(*(link.done for link in links))
     load.seconds = time.perf_counter() - started
