@@ -87,8 +87,7 @@ def make_embeddings(
     """
     rng = np.random.default_rng(seed)
     n_tracks, n_genres = len(artist_rows), int(artist_genres.max()) + 1
-    scale = np.arange(1, DIM + 1) ** (-_SPECTRUM_EXPONENT / 2)
-    scale = (scale / np.sqrt((scale**2).sum())).astype(np.float32)
+    scale = spectrum(DIM).astype(np.float32)
     genres = _draw_level(n_genres, _GENRE_SHARE * scale**2, rng)
     artists = _draw_level(len(artist_genres), _ARTIST_SHARE * scale**2, rng)
     artists += genres[artist_genres]
@@ -101,6 +100,24 @@ def make_embeddings(
         block *= (norms[rows] / np.linalg.norm(block, axis=1))[:, None]
         embeddings[rows] = block
     return embeddings
+
+
+def spectrum(dim: int) -> FloatArray:
+    """Return the standard deviation of each coordinate of a direction, float64 (dim,)."""
+    scale = np.arange(1, dim + 1) ** (-_SPECTRUM_EXPONENT / 2)
+    scale /= np.sqrt((scale**2).sum())
+    return scale
+
+
+def combine_log_norms(popularity: FloatArray, rest: FloatArray) -> FloatArray:
+    """Return the log norms of tracks whose genres are not known.
+
+    Args:
+        popularity: Of each track, logarithmic and standardised, float64 (n_tracks,).
+        rest: What else makes a track long, standardised, same shape.
+    """
+    spread = np.hypot(_NORM_GENRE, _NORM_TRACK)
+    return np.log(_NORM) + _NORM_POPULARITY * popularity + spread * rest
 
 
 def _draw_norms(genres: IntArray, popularity: FloatArray, rng: np.random.Generator) -> Float32Array:

@@ -1,66 +1,74 @@
 """Names of a generated catalogue: artists, titles and genres that read like names."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from simulator.core import words
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_ONSETS = _words(
-    "b b br c ch d d dr f f fr g h j k k l l l m m m n n p r r r s s sh st t t th tr v v w z"
-)
-_VOWELS = _words("a a a a e e e e i i i o o o u ai ea ie")
-_CODAS = _words("- - - - - - l n n n m r r s t x nd ll th")
-
-_ADJECTIVES = _words(
-    "amber ancient blind blue bold bright broken burning careless cold crooked crystal dark "
-    "deaf distant early electric empty endless faded fallen final first forgotten foreign frozen "
-    "gentle golden gone green hidden hollow honest humble idle iron ivory kind last late little "
-    "lonely long lost low lucky midnight modern narrow nervous new northern old open outer paper "
-    "perfect plain quiet rapid ready red restless royal rusty sacred second secret silent silver "
-    "simple sleepless slow small soft solar southern spare static still stolen strange sudden "
-    "sweet tall tender tired torn true velvet violet warm wasted western white wicked wild winter "
-    "wooden young"
-)
-_NOUNS = _words(
-    "afternoon airport alley anchor angel arrow ash avenue balcony beacon bell bird blossom boat "
-    "bone border bridge brother candle canyon cathedral chamber child choir circle city clock "
-    "cloud coast colour comet compass country crow dancer daughter dawn desert diamond door dream "
-    "drum dust echo engine evening eye fable fever field fire flame flood flower forest fountain "
-    "fox garden ghost giant glass grace gravity habit harbour harvest heart highway hill home "
-    "horizon horse hotel hour house hunter island jacket january journey key kingdom ladder lake "
-    "lantern letter light lion lullaby machine magnet map market meadow memory mile mirror "
-    "moment money moon morning mountain mouth needle neighbour night number ocean october orchard "
-    "palace parade passenger photograph piano picture pilot planet poem prayer promise queen radio "
-    "rain reason ribbon river road robin room rose sailor saint sand satellite sea season shadow "
-    "shore signal sister sky sleep smoke snow soldier song sparrow spring station stone storm "
-    "story stranger street summer sunday sun swallow telephone temple thief thread thunder tide "
-    "tiger tomorrow tower town traffic train tunnel valley village violin voice wall water wave "
-    "weather wheel whisper wind window wire witness wolf wonder world yesterday"
-)
-_VERBS = _words(
-    "answer believe borrow break breathe call carry catch change chase close count cross dance "
-    "drive fall fight find fly follow forget forgive hear hide hold keep know leave lift listen "
-    "lose love meet miss move need open paint promise remember rescue ride run save see shake sing "
-    "sleep stay stop swim take tell touch trust turn wait wake walk want watch"
-)
-_PLURALS_OF_BANDS = _words(
-    "arrows brothers cousins dancers dreamers engines fables foxes ghosts giants hunters lanterns "
-    "letters lions machines mirrors neighbours pilots poets rivals sailors saints shadows sisters "
-    "sparrows strangers thieves tigers travellers villagers wolves"
-)
-
-_GENRE_STEMS = _words(
-    "rock pop folk jazz soul blues house techno metal punk country reggae ambient disco funk gospel"
-)
 _GENRE_PREFIXES = ("", "indie ", "classic ", "experimental ")
+
+# A form and its weight; forms of few names are rare, or they would repeat in a large catalogue.
+_ARTIST_FORMS: tuple[tuple[str, float], ...] = (
+    ("{given} {family}", 40),
+    ("{given} {initial}. {family}", 4),
+    ("{given} {place}", 10),
+    ("{adjective} {noun}", 8),
+    ("{noun} {noun2}", 4),
+    ("The {adjective} {plural}", 8),
+    ("The {noun} {plural}", 6),
+    ("{family} & {place}", 4),
+    ("{given} & the {plural}", 4),
+    ("{family} & the {adjective} {plural}", 3),
+    ("{given} {family} {ensemble}", 4),
+    ("{place} {ensemble}", 2),
+    ("{mass} {plural}", 2),
+    ("DJ {given}", 0.5),
+    ("The {place} {plural}", 3),
+)
+_TITLE_FORMS: tuple[tuple[str, float], ...] = (
+    ("{noun}", 1),
+    ("The {noun}", 1),
+    ("{mass}", 0.3),
+    ("{given}", 0.5),
+    ("{direct} {direction}", 1),
+    ("Don't {transitive} the {noun}", 3),
+    ("{adjective} {noun}", 10),
+    ("{adjective} {plural}", 5),
+    ("{noun} and {noun2}", 4),
+    ("{transitive} the {noun}", 4),
+    ("{transitive} My {adjective} {noun}", 6),
+    ("{plural} of {mass}", 2),
+    ("{adjective} {noun} of {mass}", 6),
+    ("The {noun} {preposition} the {noun2}", 8),
+    ("{adjective} {noun} {preposition} the {noun2}", 10),
+    ("{noun} for {given}", 3),
+    ("{given}'s {noun}", 3),
+    ("My {adjective} {noun}", 4),
+    ("When the {noun} Is {adjective}", 4),
+    ("I {transitive} the {adjective} {noun}", 6),
+    ("{direct} {preposition} the {adjective} {noun}", 7),
+    ("{place}", 1),
+    ("The Road to {place}", 1),
+    ("{noun} in {place}", 5),
+    ("{mass} on the {noun}", 3),
+)
+_VERSIONS: tuple[tuple[str, float], ...] = (
+    ("", 94),
+    (" (Live)", 2),
+    (" (Acoustic)", 1),
+    (" (Remix)", 1),
+    (", Pt. 2", 1),
+    (" (Demo)", 1),
+)
+_LETTERS = tuple("ABCDEFGHJKLMNPRSTVW")
+_SMALL_WORDS = frozenset(words.PREPOSITIONS)
 
 
 def make_genre_names(n_genres: int) -> list[str]:
     """Name genres, the plain ones first."""
-    named = [prefix + stem for prefix in _GENRE_PREFIXES for stem in _GENRE_STEMS]
+    named = [prefix + stem for prefix in _GENRE_PREFIXES for stem in words.GENRE_STEMS]
     return [named[i] if i < len(named) else f"genre {i}" for i in range(n_genres)]
 
 
@@ -69,73 +77,89 @@ def make_artist_names(n_artists: int, rng: np.random.Generator) -> list[str]:
     names: dict[str, None] = {}
     while len(names) < n_artists:
         missing = n_artists - len(names)
-        names.update(dict.fromkeys(_draw_artist_names(missing + missing // 8 + 8, rng)))
+        drawn = _fill(_ARTIST_FORMS, missing + missing // 8 + 8, rng)
+        names.update(dict.fromkeys(drawn))
     return list(names)[:n_artists]
 
 
-def make_titles(n_titles: int, rng: np.random.Generator) -> list[str]:
-    """Name songs; two songs may share a title, as songs do."""
-    kinds = rng.integers(0, len(_TITLE_FORMS), n_titles)
-    adjectives = _pick(_ADJECTIVES, n_titles, rng)
-    nouns = _pick(_NOUNS, n_titles, rng)
-    others = _pick(_NOUNS, n_titles, rng)
-    verbs = _pick(_VERBS, n_titles, rng)
-    return [
-        _TITLE_FORMS[kind].format(a=a, n=n, m=m, v=v)
-        for kind, a, n, m, v in zip(kinds, adjectives, nouns, others, verbs, strict=True)
-    ]
+def make_titles(artists: Sequence[int], rng: np.random.Generator) -> list[str]:
+    """Name songs; an artist never sings two of one title, two artists may, as they do.
+
+    Args:
+        artists: Of each song.
+        rng: Of the names.
+    """
+    titles = _draw_titles(len(artists), rng)
+    sung: set[tuple[int, str]] = set()
+    open_ = range(len(artists))
+    while True:
+        again = []
+        for i in open_:
+            song = (artists[i], titles[i])
+            if song in sung:
+                again.append(i)
+            sung.add(song)
+        if not again:
+            return titles
+        for i, title in zip(again, _draw_titles(len(again), rng), strict=True):
+            titles[i] = title
+        open_ = again
 
 
-_TITLE_FORMS = (
-    "{a} {n}",
-    "{a} {n}",
-    "The {n}",
-    "{n}",
-    "{n} and {m}",
-    "{v} the {n}",
-    "{v} Me, {n}",
-    "Don't {v}",
-    "{n} in the {m}",
-    "{v} Away",
-    "No {n}",
-    "My {a} {n}",
-    "Songs for a {a} {n}",
-    "I {v} the {n}",
-    "When the {n} Is {a}",
-)
+def _draw_titles(n: int, rng: np.random.Generator) -> list[str]:
+    versions = [version for version, _ in _VERSIONS]
+    kinds = _draw_kinds(_VERSIONS, n, rng)
+    filled = _fill(_TITLE_FORMS, n, rng)
+    return [title + versions[kind] for title, kind in zip(filled, kinds, strict=True)]
 
 
-def _draw_artist_names(n: int, rng: np.random.Generator) -> list[str]:
-    given = _draw_words(n, 2, rng)
-    family = _draw_words(n, 2, rng)
-    long = _draw_words(n, 3, rng)
-    adjectives = _pick(_ADJECTIVES, n, rng)
-    nouns = _pick(_NOUNS, n, rng)
-    plurals = _pick(_PLURALS_OF_BANDS, n, rng)
-    forms = (
-        lambda i: f"{given[i]} {family[i]}",
-        lambda i: f"{given[i]} {family[i]}",
-        lambda i: f"{given[i]} {long[i]}",
-        lambda i: f"The {adjectives[i]} {plurals[i]}",
-        lambda i: f"{given[i]} & the {plurals[i]}",
-        lambda i: f"{adjectives[i]} {nouns[i]} {long[i]}",
-        lambda i: f"{long[i]}",
-    )
-    kinds = rng.integers(0, len(forms), n)
-    return [forms[kind](i) for i, kind in enumerate(kinds)]
+def _draw_kinds(
+    weighted: tuple[tuple[str, float], ...], n: int, rng: np.random.Generator
+) -> list[int]:
+    weights = np.array([weight for _, weight in weighted])
+    kinds: list[int] = rng.choice(len(weighted), n, p=weights / weights.sum()).tolist()
+    return kinds
 
 
-def _draw_words(n: int, n_syllables: int, rng: np.random.Generator) -> list[str]:
-    """Make pronounceable words: onset and vowel per syllable, a coda on the last."""
-    parts = []
-    for _ in range(n_syllables):
-        parts += [_pick(_ONSETS, n, rng, title=False), _pick(_VOWELS, n, rng, title=False)]
-    codas = ["" if coda == "-" else coda for coda in _pick(_CODAS, n, rng, title=False)]
-    return ["".join(word).capitalize() for word in zip(*parts, codas, strict=True)]
+def _fill(forms: tuple[tuple[str, float], ...], n: int, rng: np.random.Generator) -> list[str]:
+    """Draw forms and fill each with words of its own."""
+    kinds = np.array(_draw_kinds(forms, n, rng), dtype=np.intp)
+    filled = np.empty(n, dtype=object)
+    for kind, (form, _) in enumerate(forms):
+        places = np.flatnonzero(kinds == kind)
+        slots = [slot for slot in _TABLES if f"{{{slot}}}" in form]
+        columns = [_pick(_TABLES[slot], len(places), rng) for slot in slots]
+        write: Callable[..., str] = form.format
+        filled[places] = [
+            write(**dict(zip(slots, row, strict=True))) for row in zip(*columns, strict=True)
+        ]
+    names: list[str] = filled.tolist()
+    return names
 
 
-def _pick(
-    words: tuple[str, ...], n: int, rng: np.random.Generator, *, title: bool = True
-) -> npt.NDArray[np.object_]:
-    table = np.array([word.capitalize() if title else word for word in words], dtype=object)
-    return table[rng.integers(0, len(table), n)]
+def _pick(table: tuple[str, ...], n: int, rng: np.random.Generator) -> list[str]:
+    picked: list[str] = np.array(table, dtype=object)[rng.integers(0, len(table), n)].tolist()
+    return picked
+
+
+def _title(table: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word if word in _SMALL_WORDS else word.capitalize() for word in table)
+
+
+_PLACES = tuple(head + tail for head in words.NAME_HEADS for tail in words.NAME_TAILS)
+_TABLES: Mapping[str, tuple[str, ...]] = {
+    "given": words.GIVEN_NAMES,
+    "initial": _LETTERS,
+    "family": (*words.FAMILY_NAMES * 15, *_PLACES),  # as many of one kind as of the other
+    "place": _PLACES,
+    "ensemble": _title(words.ENSEMBLES),
+    "adjective": _title(words.ADJECTIVES),
+    "noun": _title(words.NOUNS),
+    "noun2": _title(words.NOUNS),
+    "plural": _title(words.PLURALS),
+    "mass": _title(words.MASSES),
+    "transitive": _title(words.TRANSITIVES),
+    "direct": _title(words.INTRANSITIVES),
+    "direction": _title(words.DIRECTIONS),
+    "preposition": _title(words.PREPOSITIONS),
+}

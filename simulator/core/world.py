@@ -80,7 +80,7 @@ def make_world(parameters: WorldParameters) -> World:
     popularity = geometry.draw_popularity(parameters.n_tracks, catalog_rng)
     names_rng = np.random.default_rng(seeds[1])
     artists = make_artist_names(parameters.n_artists, names_rng)
-    titles = make_titles(parameters.n_tracks, names_rng)
+    titles = make_titles(track_artist.tolist(), names_rng)
     genre_names = make_genre_names(parameters.n_genres)
     tracks = [
         Track(row, artists[artist], title, genre_names[genre])
