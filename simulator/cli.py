@@ -11,12 +11,13 @@ from simulator.adapters.patient_http import ServiceError
 from simulator.adapters.recommendation_table import TableError
 from simulator.commands import history, live, simulate, world
 from simulator.core.world import WorldError
+from simulator.extras import MissingExtraError
 from simulator.settings import SettingsError, load_settings
 
 _DEFAULT_EPISODES = 1_000
 _POSITIVE = (
     *("episodes", "concurrency", "processes", "days", "sessions"),
-    *("chunk", "parallel", "tracks", "artists", "users"),
+    *("chunk", "parallel", "tracks", "artists", "users", "iterations"),
 )
 
 
@@ -53,7 +54,7 @@ def main(words: list[str] | None = None) -> int:
             return int(arguments.run(arguments, console))
         settings = load_settings(getattr(arguments, "config", None))
         return int(arguments.run(arguments, console, settings))
-    except (WorldError, SettingsError, ServiceError, TableError) as error:
+    except (WorldError, SettingsError, ServiceError, TableError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

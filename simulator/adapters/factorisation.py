@@ -7,7 +7,7 @@ from simulator.core.plays import PlayLog
 from simulator.extras import import_extra
 
 N_FACTORS = 100
-_REGULARISATION = 0.05
+_REGULARISATION = 5.0
 _CONFIDENCE = 10.0  # of one play, on top of the 1 of none
 
 

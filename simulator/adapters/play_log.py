@@ -79,9 +79,7 @@ def _parse_song(line: str) -> Song | None:
         fields = line.split(_MSD_SEPARATOR)
         return Song(*fields[1:]) if len(fields) == 4 else None
     fields = line.split("\t")
-    if len(fields) == 4:
-        return Song(*fields[:3], genre=fields[3] or None)
-    return Song(*fields) if len(fields) == 3 else None
+    return Song(*fields) if len(fields) in (3, 4) else None
 
 
 def _parse_count(path: Path, number: int, text: str) -> int:

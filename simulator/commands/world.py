@@ -1,4 +1,4 @@
-"""`world make`, `world import`, `world check`."""
+"""`world make`, `world import`, `world from-plays`, `world check`."""
 
 import argparse
 from pathlib import Path
@@ -6,24 +6,21 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from simulator.adapters.world_files import (
-    EMBEDDINGS,
-    WorldManifest,
-    create_world,
-    import_world,
-    load_manifest,
-    load_world,
-)
+from simulator.adapters.world_files import EMBEDDINGS, WorldManifest, load_manifest, load_world
+from simulator.core import calibration, geometry
+from simulator.core.plays import PlayLogParameters
 from simulator.core.policies import Random
 from simulator.core.summary import Summary
 from simulator.core.world import World, WorldParameters, make_dynamics
 from simulator.rollout import simulate_sessions
+from simulator.settings import Settings
+from simulator.worlds import create_world, import_plays, import_world
 
-# Worlds average 2.1 to 2.25 (WORLD.md). One world may lie three standard deviations of 0.08 beside
-# that: 64 genres draw the length of all their tracks once.
-_LEAST_TIME, _MOST_TIME = 1.9, 2.45
 _N_SESSIONS = 20_000
-_SIGMAS = 4.0
+_MOST_SCORES = 4_000_000_000  # each session's first track is a search through the catalogue
+_SIGMAS_OF_BUDGET = 4.0
+_SIGMAS_OF_TIME = 2.0
+_BUDGET = 5.0
 # Of botify's embeddings: its rows lie nearest to WORLD.md's among the first ten.
 _BOTIFY_SEED = 7
 
@@ -33,7 +30,7 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     world = commands.add_parser("world", help="make, import or check a world")
     parts = world.add_subparsers(dest="part", required=True)
     make = parts.add_parser("make", help="generate a world into a folder")
-    make.add_argument("folder", type=Path)
+    _add_folder(make)
     make.add_argument("--tracks", type=int, default=50_000)
     make.add_argument("--artists", type=int, help="default: a tenth of the tracks")
     make.add_argument("--users", type=int, default=10_000)
@@ -41,18 +38,40 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     make.set_defaults(run=run_make)
     bring = parts.add_parser("import", help="make a world of botify's files")
     bring.add_argument("source", type=Path, help="holds tracks.json, users.json, maybe tracks.npy")
-    bring.add_argument("folder", type=Path)
+    _add_folder(bring)
     bring.add_argument(
         "--seed", type=int, default=_BOTIFY_SEED, help="of embeddings that are not given"
     )
     bring.set_defaults(run=run_import)
+    _add_plays_parser(parts)
     check = parts.add_parser("check", help="verify a world and play random in it")
-    check.add_argument("folder", type=Path)
+    _add_folder(check)
     check.add_argument("--seed", type=int, default=0)
     check.set_defaults(run=run_check)
 
 
-def run_make(arguments: argparse.Namespace, console: Console) -> int:
+def _add_plays_parser(parts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plays = parts.add_parser("from-plays", help="make a world of a play log; extra: plays")
+    plays.add_argument("plays", type=Path, help="lines of user, song and count, tab-separated")
+    _add_folder(plays)
+    plays.add_argument(
+        "--songs",
+        type=Path,
+        required=True,
+        help="lines of song, artist, title, maybe genre, or unique_tracks.txt of the MSD",
+    )
+    plays.add_argument("--tracks", type=int, default=50_000, help="songs to keep at most")
+    plays.add_argument("--users", type=int, default=10_000, help="listeners to draw")
+    plays.add_argument("--iterations", type=int, default=15, help="of the factorisation")
+    plays.add_argument("--seed", type=int, default=0)
+    plays.set_defaults(run=run_from_plays)
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="?", help="default: from the settings")
+
+
+def run_make(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Generate a world."""
     parameters = WorldParameters(
         n_tracks=arguments.tracks,
@@ -60,53 +79,100 @@ def run_make(arguments: argparse.Namespace, console: Console) -> int:
         n_users=arguments.users,
         seed=arguments.seed,
     )
-    _show(console, arguments.folder, create_world(parameters, arguments.folder))
+    folder = arguments.folder or settings.world
+    create_world(parameters, folder)
+    _check(console, folder)
     return 0
 
 
-def run_import(arguments: argparse.Namespace, console: Console) -> int:
+def run_import(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Make a world of botify's files."""
-    manifest = import_world(arguments.source, arguments.folder, seed=arguments.seed)
+    folder = arguments.folder or settings.world
+    manifest = import_world(arguments.source, folder, seed=arguments.seed)
     if manifest.embeddings == "generated":
         console.print(
             f"{arguments.source / EMBEDDINGS} is absent: embeddings are generated "
             f"for this catalogue with seed {arguments.seed}",
             markup=False,
         )
-    _show(console, arguments.folder, manifest)
+    _check(console, folder)
     return 0
 
 
-def run_check(arguments: argparse.Namespace, console: Console) -> int:
+def run_from_plays(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
+    """Make a world of a play log."""
+    folder = arguments.folder or settings.world
+    manifest, used = import_plays(
+        arguments.plays,
+        arguments.songs,
+        folder,
+        parameters=PlayLogParameters(
+            n_tracks=arguments.tracks,
+            n_users=arguments.users,
+            n_iterations=arguments.iterations,
+            seed=arguments.seed,
+        ),
+    )
+    console.print(
+        f"{used.n_kept:,} of {used.n_plays:,} plays are of the songs that were kept; left out: "
+        f"{used.n_unknown:,} songs that {arguments.songs} does not describe, "
+        f"{used.n_rare:,} with fewer listeners; embeddings scaled by {manifest.scale}",
+        markup=False,
+    )
+    _check(console, folder)
+    return 0
+
+
+def run_check(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Verify a world; fail if its numbers are not those of a standard world."""
-    world = load_world(arguments.folder)
-    _show(console, arguments.folder, load_manifest(arguments.folder))
-    summary = play_random(world, arguments.seed)
-    faults = find_faults(summary, budget=5.0)
-    console.print(f"random: time {summary.time}, tracks {summary.tracks}", markup=False)
-    console.print(f"tracks - time: {summary.excess}; the budget is 5", markup=False)
-    for fault in faults:
-        console.print(f"fault: {fault}", markup=False)
-    if not faults:
-        console.print("ok")
-    return 1 if faults else 0
+    return 1 if _check(console, arguments.folder or settings.world, arguments.seed) else 0
 
 
 def play_random(world: World, seed: int) -> Summary:
     """Play the random policy."""
     dynamics = make_dynamics(world)
-    policy = Random(dynamics.n_tracks)
-    return simulate_sessions(dynamics, policy, seed=seed, episodes=np.arange(_N_SESSIONS))
+    n_sessions = min(_N_SESSIONS, max(1_000, _MOST_SCORES // dynamics.n_tracks))
+    return simulate_sessions(
+        dynamics, Random(dynamics.n_tracks), seed=seed, episodes=np.arange(n_sessions)
+    )
 
 
-def find_faults(summary: Summary, *, budget: float) -> list[str]:
-    """Say what is not as in a standard world; nothing if all is."""
+def find_faults(summary: Summary, *, between_worlds: float, budget: float) -> list[str]:
+    """Say what is not as in a standard world; nothing if all is.
+
+    Args:
+        summary: Of random play.
+        between_worlds: Standard deviation of its mean time between worlds of this size.
+        budget: Of the listeners, on average.
+    """
     faults = []
-    slack = summary.time.margin
-    if not _LEAST_TIME - slack <= summary.time.mean <= _MOST_TIME + slack:
-        faults.append(f"random gives {summary.time}, outside {_LEAST_TIME} to {_MOST_TIME}")
-    if abs(summary.excess.mean - budget) > _SIGMAS * summary.excess.standard_error:
+    slack = _SIGMAS_OF_TIME * float(np.hypot(between_worlds, summary.time.standard_error))
+    least, most = calibration.LEAST_TIME - slack, calibration.MOST_TIME + slack
+    if not least <= summary.time.mean <= most:
+        faults.append(f"random gives {summary.time}, outside {least:.2f} to {most:.2f}")
+    if abs(summary.excess.mean - budget) > _SIGMAS_OF_BUDGET * summary.excess.standard_error:
         faults.append(f"tracks exceed time by {summary.excess}, not by the budget {budget:g}")
+    return faults
+
+
+def _check(console: Console, folder: Path, seed: int = 0) -> list[str]:
+    """Verify a world as it lies on disk, play random in it, and show what is found."""
+    world, manifest = load_world(folder), load_manifest(folder)
+    _show(console, folder, manifest)
+    summary = play_random(world, seed)
+    n_genres = manifest.parameters.n_genres if manifest.parameters else geometry.N_GENRES
+    deviation = calibration.between_worlds(n_genres, manifest.n_artists, manifest.n_users)
+    faults = find_faults(summary, between_worlds=deviation, budget=_BUDGET)
+    console.print(
+        f"random: time {summary.time}; standard worlds have {calibration.LEAST_TIME} to "
+        f"{calibration.MOST_TIME}, and those of this size a deviation of {deviation:.2f}",
+        markup=False,
+    )
+    console.print(f"tracks - time: {summary.excess}; the budget is {_BUDGET:g}", markup=False)
+    for fault in faults:
+        console.print(f"fault: {fault}", markup=False)
+    if not faults:
+        console.print("ok")
     return faults
 
 

@@ -104,9 +104,9 @@ def make_embeddings(
 
 def spectrum(dim: int) -> FloatArray:
     """Return the standard deviation of each coordinate of a direction, float64 (dim,)."""
-    scale = np.arange(1, dim + 1) ** (-_SPECTRUM_EXPONENT / 2)
-    scale /= np.sqrt((scale**2).sum())
-    return scale
+    scale = np.arange(1, dim + 1, dtype=np.float64) ** (-_SPECTRUM_EXPONENT / 2)
+    normed: FloatArray = scale / np.sqrt((scale**2).sum())
+    return normed
 
 
 def combine_log_norms(popularity: FloatArray, rest: FloatArray) -> FloatArray:
@@ -116,8 +116,9 @@ def combine_log_norms(popularity: FloatArray, rest: FloatArray) -> FloatArray:
         popularity: Of each track, logarithmic and standardised, float64 (n_tracks,).
         rest: What else makes a track long, standardised, same shape.
     """
-    spread = np.hypot(_NORM_GENRE, _NORM_TRACK)
-    return np.log(_NORM) + _NORM_POPULARITY * popularity + spread * rest
+    spread = float(np.hypot(_NORM_GENRE, _NORM_TRACK))
+    logs: FloatArray = np.log(_NORM) + _NORM_POPULARITY * popularity + spread * rest
+    return logs
 
 
 def _draw_norms(genres: IntArray, popularity: FloatArray, rng: np.random.Generator) -> Float32Array:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.core import words
 
@@ -91,7 +90,7 @@ def make_titles(artists: Sequence[int], rng: np.random.Generator) -> list[str]:
     """
     titles = _draw_titles(len(artists), rng)
     sung: set[tuple[int, str]] = set()
-    open_ = range(len(artists))
+    open_ = list(range(len(artists)))
     while True:
         again = []
         for i in open_:

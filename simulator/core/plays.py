@@ -9,14 +9,16 @@ import numpy.typing as npt
 from shared.catalog import Track, make_catalog
 from simulator.core import geometry
 from simulator.core.calibration import find_scale
-from simulator.core.dynamics import FloatArray
 from simulator.core.listeners import (
     Float32Array,
+    FloatArray,
     IntArray,
     ListenerDefaults,
     make_listeners,
 )
 from simulator.core.world import World, make_users
+
+_TINY = 1e-12  # a length that is not 0
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -38,12 +40,12 @@ class PlayLogParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Song(msgspec.Struct, frozen=True):
-    """A line of the song table; `id` is the play log's name for it."""
+    """A line of the song table; `id` is the play log's name for it, no genre is empty."""
 
     id: str
     artist: str
     title: str
-    genre: str | None = None
+    genre: str = ""
 
 
 class PlayLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +101,10 @@ def rank_songs(
 def place_songs(factors: Float32Array, popularity: FloatArray) -> Float32Array:
     """Turn learnt factors into embeddings with the geometry of the standard world.
 
-    Factors of a factorisation share a large common part, fall off steeply in their principal
-    directions and are the longer the more popular a song is. Here they are centred, their principal
-    directions get the standard world's spectrum, and of their lengths only what popularity does not
-    explain is kept, as the spread that WORLD.md gives to norms.
+    Factors are the longer the more popular a song is, and their directions share a common part and
+    a spectrum of their own. Here directions are centred and get the standard world's spectrum, and
+    of the lengths only what popularity does not explain is kept, as the spread that WORLD.md gives
+    to norms.
 
     Args:
         factors: float32 (n_songs, n_factors).
@@ -111,22 +113,26 @@ def place_songs(factors: Float32Array, popularity: FloatArray) -> Float32Array:
     Returns:
         float32 (n_songs, n_factors).
     """
-    centred = factors.astype(np.float64)
-    centred -= centred.mean(axis=0)
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    lengths = np.maximum(np.linalg.norm(factors, axis=1), _TINY).astype(np.float64)
+    directions = factors / lengths[:, None]
+    directions -= directions.mean(axis=0)
+    variances, axes = np.linalg.eigh(directions.T @ directions / len(directions))
     variances, axes = variances[::-1], axes[:, ::-1]
     is_used = variances > variances[0] * 1e-9
     scale = np.zeros(len(variances))
     scale[is_used] = geometry.spectrum(int(is_used.sum())) / np.sqrt(variances[is_used])
-    placed = (centred @ axes) * scale
-    lengths = np.linalg.norm(centred, axis=1)
-    norms = np.exp(_spread_norms(np.log(np.maximum(lengths, 1e-12)), np.log(popularity)))
-    placed *= (norms / np.maximum(np.linalg.norm(placed, axis=1), 1e-12))[:, None]
-    return placed.astype(np.float32)
+    placed = (directions @ axes) * scale
+    norms = np.exp(_spread_norms(np.log(lengths), np.log(popularity)))
+    placed *= (norms / np.maximum(np.linalg.norm(placed, axis=1), _TINY))[:, None]
+    embeddings: Float32Array = placed.astype(np.float32)
+    return embeddings
 
 
 def make_play_world(
-    songs: list[Song], factors: Float32Array, n_listeners: npt.NDArray[np.int64], *,
+    songs: list[Song],
+    factors: Float32Array,
+    n_listeners: npt.NDArray[np.int64],
+    *,
     parameters: PlayLogParameters,
 ) -> tuple[World, float]:
     """Make a world of songs that were placed by their plays.
@@ -143,7 +149,9 @@ def make_play_world(
     """
     seeds = np.random.SeedSequence(parameters.seed % 2**64).spawn(2)
     popularity = n_listeners / n_listeners.sum()
-    tracks = [Track(row, song.artist, song.title, song.genre) for row, song in enumerate(songs)]
+    tracks = [
+        Track(row, song.artist, song.title, song.genre or None) for row, song in enumerate(songs)
+    ]
     users = make_users(parameters.n_users, popularity, np.random.default_rng(seeds[0]))
     embeddings = place_songs(factors, popularity)
     # A track's id is its row.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simulator.cli import main
@@ -137,10 +138,34 @@ def test_check_passes_a_standard_world_and_fails_a_damaged_one(
 ) -> None:
     folder = tmp_path / "world"
     assert main(["world", "make", str(folder), "--tracks", "20000", "--users", "5000"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ok"
     assert main(["world", "check", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ok"
     (folder / "users.json").write_text("")
     assert main(["world", "check", str(folder)]) == 1
     assert "users.json: is not the file" in capsys.readouterr().err
+
+
+def test_check_fails_a_world_whose_listeners_love_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    assert main(["world", "make", str(source), "--tracks", "2000", "--users", "500"]) == 0
+    embeddings = np.load(source / "tracks.npy")
+    np.save(source / "tracks.npy", embeddings * 2)
+    world = tmp_path / "world"
+    assert main(["world", "import", str(source), str(world)]) == 0  # made, and told
+    assert "fault: random gives" in capsys.readouterr().out
+    assert main(["world", "check", str(world)]) == 1
+
+
+def test_a_world_goes_where_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGUE_SIMULATOR_WORLD", str(tmp_path / "mine"))
+    assert main(["world", "make", "--tracks", "500", "--users", "50"]) == 0
+    assert main(["world", "make", "--tracks", "500", "--users", "51"]) == 1
+    assert "mine: holds another world" in capsys.readouterr().err
 
 
 def test_impossible_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

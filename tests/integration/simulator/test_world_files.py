@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from simulator.adapters.world_files import create_world, import_world, load_manifest, load_world
+from simulator.adapters.world_files import load_manifest, load_world
 from simulator.core.policies import Random, StickyArtist
 from simulator.core.world import WorldError, WorldParameters, make_dynamics, make_world
 from simulator.rollout import simulate_sessions
+from simulator.worlds import create_world, import_world
 from tests.unit.simulator.worlds import SMALL
 
 
@@ -118,10 +119,72 @@ def test_bad_files_are_refused(folder: Path, name: str, content: bytes, fault: s
         load_world(folder)
 
 
+@pytest.mark.parametrize("name", ["tracks.json", "tracks.npy", "users.json"])
+def test_a_truncated_file_is_named(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(WorldError, match=rf"{name}: is not the file that world.json describes"):
+        load_world(folder)
+    reseal(folder)  # a careful vandal is found out by what the files say
+    with pytest.raises(WorldError, match=rf"{name}: |world.json: n_"):
+        load_world(folder)
+
+
 def test_a_damaged_manifest_is_refused(folder: Path) -> None:
     (folder / "world.json").write_text("{")
     with pytest.raises(WorldError, match=r"world\.json: "):
         load_world(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"colour": 1}, "unknown field `colour`"),
+        ({"seed": "one"}, "Expected `int`, got `str` - at `\\$.seed`"),
+        ({"parameters": {"n_tracks": 0}}, r"`int` >= 1 - at `\$.parameters.n_tracks`"),
+        ({"parameters": {"n_trakcs": 9}}, "unknown field `n_trakcs`"),
+        ({"origin": "found"}, "Invalid enum value 'found'"),
+        ({"n_tracks": 7}, "n_tracks is 7, the files have 400"),
+        ({"n_artists": 7}, "n_artists is 7, the files have 40"),
+        ({"n_users": 7}, "n_users is 7, the files have 60"),
+        ({"checksums": {}}, "tracks.json: is not the file that world.json describes"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(
+    folder: Path, change: dict[str, object], fault: str
+) -> None:
+    path = folder / "world.json"
+    path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **change}))
+    with pytest.raises(WorldError, match=fault):
+        load_world(folder)
+
+
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(folder: Path) -> None:
+    path = folder / "world.json"
+    manifest = msgspec.json.decode(path.read_bytes())
+    manifest["checksums"]["../secret"] = ""
+    path.write_bytes(msgspec.json.encode(manifest))
+    with pytest.raises(WorldError, match=r"world\.json: \.\./secret is no file of a world"):
+        load_world(folder)
+
+
+def test_a_folder_that_holds_another_world_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "tracks.json").read_bytes()
+    with pytest.raises(WorldError, match="holds another world"):
+        create_world(msgspec.structs.replace(SMALL, seed=6), folder)
+    with pytest.raises(WorldError, match="is the source"):
+        import_world(folder, folder / "." / "../world", seed=1)
+    assert (folder / "tracks.json").read_bytes() == before
+    create_world(SMALL, folder)  # the same one is no loss
+    (folder / "world.json").write_text("{")  # nor is a damaged one
+    create_world(msgspec.structs.replace(SMALL, seed=6), folder)
+    assert load_manifest(folder).seed == 6
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorldError, match="file: File exists"):
+        create_world(SMALL, tmp_path / "file")
 
 
 def test_a_world_of_pickles_is_refused(folder: Path) -> None:
@@ -148,6 +211,9 @@ def test_import_takes_given_embeddings_and_generates_absent_ones(
 def test_import_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     edit_array(folder, put_nan)
     with pytest.raises(WorldError, match=r"tracks\.npy: has values"):
+        import_world(folder, tmp_path / "new", seed=0)
+    np.save(folder / "tracks.npy", np.full((400, 100), "x"))
+    with pytest.raises(WorldError, match=r"tracks\.npy: holds <U1, not real numbers"):
         import_world(folder, tmp_path / "new", seed=0)
     (folder / "users.json").write_bytes(b'{"user": 0, "interests": [7000]}')
     with pytest.raises(WorldError, match=r"users\.json: user 0: interest 7000"):

@@ -1,5 +1,7 @@
 """Generated worlds."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from simulator.core import geometry
 from simulator.core.listeners import User
 from simulator.core.names import make_artist_names, make_genre_names, make_titles
 from simulator.core.policies import Random
+from simulator.core.words import PREPOSITIONS
 from simulator.core.world import (
     WorldError,
     WorldParameters,
@@ -138,17 +141,33 @@ def test_an_interest_outside_the_catalogue_is_named_with_its_user() -> None:
         interest_rows(catalog, users)
 
 
-def test_artists_are_called_differently_and_pronounceably() -> None:
-    names = make_artist_names(5_000, np.random.default_rng(0))
-    assert len(set(names)) == 5_000
-    assert all(name == name.strip() and name[0].isupper() for name in names)
-    assert all(any(vowel in name.lower() for vowel in "aeiou") for name in names)
+def test_artists_of_a_large_world_are_called_differently() -> None:
+    names = make_artist_names(100_000, np.random.default_rng(0))
+    assert len(set(names)) == 100_000
+    assert all(name == name.strip() and name[0].isupper() and len(name) < 60 for name in names)
+    assert not any("{" in name or "  " in name or any(c.isdigit() for c in name) for name in names)
+
+
+def test_an_artist_never_sings_two_songs_of_one_title() -> None:
+    artists = [0] * 30_000 + [1] * 30_000  # far more than anyone has: titles repeat in any draw
+    titles = make_titles(artists, np.random.default_rng(0))
+    assert len(set(titles[:30_000])) == 30_000
+    assert len(set(titles[30_000:])) == 30_000
+    assert set(titles[:30_000]) & set(titles[30_000:])  # two artists may
+    assert make_titles(artists, np.random.default_rng(0)) == titles
 
 
 def test_titles_and_genres_read_like_names() -> None:
-    titles = make_titles(2_000, np.random.default_rng(0))
-    assert len(set(titles)) > 1_200
+    titles = make_titles(range(100_000), np.random.default_rng(0))
+    assert len(set(titles)) > 85_000
+    assert max(Counter(titles).values()) < 50
     assert not any("{" in title or "  " in title for title in titles)
+    small = words_in_lower_case(titles)
+    assert small <= {*PREPOSITIONS, "and", "of", "the", "for", "in", "on", "to"}
     genres = make_genre_names(64)
     assert len(set(genres)) == 64
     assert not any("genre" in name for name in genres)
+
+
+def words_in_lower_case(titles: list[str]) -> set[str]:
+    return {word for title in titles for word in title.split() if word[0].islower()}
