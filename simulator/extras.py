@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 
-class MissingExtraError(RuntimeError):
+class MissingExtraError(ImportError):
     """A package that is not installed; the message names the extra that brings it."""
 
 

@@ -52,21 +52,23 @@ def episode_key(seed: int, episode: int) -> int:
     return mix((mix(seed & _MASK) + _GOLDEN * (episode + 1)) & _MASK)
 
 
-def episode_keys(seed: int, episodes: npt.NDArray[np.int64]) -> KeyArray:
-    """Keys of many episodes, shape as `episodes`."""
-    return mix(mix(seed & _MASK) + (episodes.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN))
+def episode_keys(seed: int | KeyArray, episodes: npt.NDArray[np.int64]) -> KeyArray:
+    """Keys of many episodes, of one seed or a seed each, shape as `episodes`."""
+    masked: Any = seed & _MASK
+    keys: KeyArray = mix(masked) + (episodes.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
+    return mix(keys)
 
 
 @overload
 def draw_uniform(key: int, position: int, purpose: int) -> float: ...
 @overload
-def draw_uniform(key: KeyArray, position: int, purpose: int) -> FloatArray: ...
-def draw_uniform(key: Any, position: int, purpose: int) -> Any:
+def draw_uniform(key: KeyArray, position: int | KeyArray, purpose: int) -> FloatArray: ...
+def draw_uniform(key: Any, position: Any, purpose: int) -> Any:
     """Draw from [0, 1), with 53 random bits.
 
     Args:
         key: Of the episode or episodes.
-        position: Of the playback that the draw belongs to.
+        position: Of the playback that the draw belongs to, of all episodes or of each.
         purpose: What it decides.
     """
     return (draw_bits(key, position, purpose) >> 11) * _UNIT
@@ -75,8 +77,8 @@ def draw_uniform(key: Any, position: int, purpose: int) -> Any:
 @overload
 def draw_bits(key: int, position: int, purpose: int) -> int: ...
 @overload
-def draw_bits(key: KeyArray, position: int, purpose: int) -> KeyArray: ...
-def draw_bits(key: Any, position: int, purpose: int) -> Any:
+def draw_bits(key: KeyArray, position: int | KeyArray, purpose: int) -> KeyArray: ...
+def draw_bits(key: Any, position: Any, purpose: int) -> Any:
     """Draw 64 bits."""
     at_position = mix((key + (_GOLDEN * (position + 1) & _MASK)) & _MASK)
     return mix((at_position + (_GOLDEN * (int(purpose) + 1) & _MASK)) & _MASK)

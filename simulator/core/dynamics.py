@@ -143,8 +143,13 @@ class Dynamics:
         """Tracks of the catalogue."""
         return len(self.embeddings)
 
-    def open_sessions(self, seed: int, episodes: EpisodeArray) -> Sessions:
-        """Open one session per episode, its first track played in full and free of charge."""
+    def open_sessions(self, seed: int | KeyArray, episodes: EpisodeArray) -> Sessions:
+        """Open one session per episode, its first track played in full and free of charge.
+
+        Args:
+            seed: Of all episodes, or of each.
+            episodes: Which.
+        """
         keys = episode_keys(seed, episodes)
         users, interests = self.draw_interests(keys)
         sessions = Sessions(
@@ -178,21 +183,46 @@ class Dynamics:
         Returns:
             Whether each session goes on.
         """
-        artists = self.artist_rows[tracks]
-        users = sessions.users
-        times = listened_time(
-            score(self.embeddings[tracks], self.embeddings[sessions.interests]),
-            bias=self.listeners.bias[users],
-            sharpness=self.listeners.sharpness[users],
-            gamma=self.listeners.gamma[users],
-            n_same_artist=(sessions.artists == artists[:, None]).sum(axis=1),
+        times = self.listen(
+            tracks,
+            users=sessions.users,
+            interests=sessions.interests,
+            played=sessions.tracks,
+            played_artists=sessions.artists,
         )
-        times[(sessions.tracks == tracks[:, None]).any(axis=1)] = 0.0
-        sessions.append(tracks, artists)
+        sessions.append(tracks, self.artist_rows[tracks])
         sessions.times = times
         patience = draw_uniform(sessions.keys, sessions.position, Purpose.PATIENCE)
         sessions.budget = sessions.budget - (patience >= times)
         return sessions.budget > 0
+
+    def listen(
+        self,
+        tracks: IntArray,
+        *,
+        users: IntArray,
+        interests: IntArray,
+        played: IntArray,
+        played_artists: IntArray,
+    ) -> FloatArray:
+        """Return the fraction of a track that each listener listens to.
+
+        Args:
+            tracks: Recommended rows, shape (n_sessions,).
+            users: Listener rows, same shape.
+            interests: Catalogue rows of the sessions' interests, same shape.
+            played: Rows played before, shape (n_sessions, any), -1 pads.
+            played_artists: Their artists, same shape, -1 pads.
+        """
+        times = listened_time(
+            score(self.embeddings[tracks], self.embeddings[interests]),
+            bias=self.listeners.bias[users],
+            sharpness=self.listeners.sharpness[users],
+            gamma=self.listeners.gamma[users],
+            n_same_artist=(played_artists == self.artist_rows[tracks][:, None]).sum(axis=1),
+        )
+        times[(played == tracks[:, None]).any(axis=1)] = 0.0
+        return times
 
 
 def choose(uniform: FloatArray, n: IntArray) -> IntArray:
