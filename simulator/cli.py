@@ -7,18 +7,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from simulator.adapters.extras import MissingExtraError
 from simulator.adapters.patient_http import ServiceError
 from simulator.adapters.recommendation_table import TableError
 from simulator.commands import history, live, simulate, world
 from simulator.core.world import WorldError
-from simulator.extras import MissingExtraError
+from simulator.engines import EngineError
 from simulator.settings import SettingsError, load_settings
 
 _DEFAULT_EPISODES = 1_000
 _POSITIVE = (
-    *("episodes", "concurrency", "processes", "days", "sessions"),
+    *("episodes", "concurrency", "processes", "days", "sessions", "workers"),
     *("chunk", "parallel", "tracks", "artists", "users", "iterations"),
 )
+_FAULTS = (WorldError, SettingsError, ServiceError, TableError, MissingExtraError, EngineError)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -54,7 +56,7 @@ def main(words: list[str] | None = None) -> int:
             return int(arguments.run(arguments, console))
         settings = load_settings(getattr(arguments, "config", None))
         return int(arguments.run(arguments, console, settings))
-    except (WorldError, SettingsError, ServiceError, TableError, MissingExtraError) as error:
+    except _FAULTS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

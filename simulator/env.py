@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from simulator.adapters.extras import import_extra
 from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
 from simulator.core.listeners import ListenerDefaults
 from simulator.core.live_session import LiveSession
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
-from simulator.extras import MissingExtraError
 
-try:
-    import gymnasium
-    from gymnasium import spaces
-    from gymnasium.error import ResetNeeded
-except ImportError as error:
-    raise MissingExtraError(f"this needs gymnasium: pip install 'segue[gym]' ({error})") from error
+import_extra("gymnasium", extra="gym", purpose="the environment")
+import gymnasium  # noqa: E402
+from gymnasium import spaces  # noqa: E402
+from gymnasium.error import ResetNeeded  # noqa: E402
 
 ENV_ID = "segue/Listener-v0"
 DEFAULT_WORLD = WorldParameters(n_tracks=5_000, n_artists=500, n_users=1_000)

@@ -1,6 +1,7 @@
 """Play policies against a world in process, batch after batch."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -45,6 +46,22 @@ class Playbacks(msgspec.Struct, frozen=True, kw_only=True):
         return np.flatnonzero(self.position == 0)
 
 
+class Play(Protocol):
+    """Plays episodes, here or elsewhere, and yields them in order."""
+
+    def __call__(
+        self, dynamics: Dynamics, policy: Policy, *, seed: int, episodes: EpisodeArray
+    ) -> Iterator[Playbacks]:
+        """Yield the playbacks of one batch of episodes after another."""
+        ...
+
+
+def split_batches(policy: Policy, episodes: EpisodeArray) -> list[EpisodeArray]:
+    """Split episodes into the batches that a policy's memory allows."""
+    starts = range(0, len(episodes), policy.batch_size)
+    return [episodes[start : start + policy.batch_size] for start in starts]
+
+
 def simulate(
     dynamics: Dynamics, policy: Policy, *, seed: int, episodes: EpisodeArray
 ) -> Iterator[Playbacks]:
@@ -59,8 +76,7 @@ def simulate(
     Yields:
         The playbacks of one batch of episodes.
     """
-    for start in range(0, len(episodes), policy.batch_size):
-        batch = episodes[start : start + policy.batch_size]
+    for batch in split_batches(policy, episodes):
         yield play_batch(dynamics, policy, seed=seed, episodes=batch)
 
 
@@ -101,7 +117,12 @@ def play_batch(
 
 
 def simulate_sessions(
-    dynamics: Dynamics, policy: Policy, *, seed: int, episodes: EpisodeArray
+    dynamics: Dynamics,
+    policy: Policy,
+    *,
+    seed: int,
+    episodes: EpisodeArray,
+    play: Play = simulate,
 ) -> Summary:
     """Play episodes and keep only what each came to.
 
@@ -110,10 +131,11 @@ def simulate_sessions(
         policy: What recommends.
         seed: Of the listeners and the policy.
         episodes: Which episodes, ascending.
+        play: Where they are played.
     """
     times: list[FloatArray] = [np.empty(0)]
     tracks: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
-    for batch in simulate(dynamics, policy, seed=seed, episodes=episodes):
+    for batch in play(dynamics, policy, seed=seed, episodes=episodes):
         total: FloatArray = np.add.reduceat(batch.time, batch.starts)
         times.append(np.round(total, 2))  # exact hundredths
         tracks.append(np.diff(np.append(batch.starts, len(batch))))

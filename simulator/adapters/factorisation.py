@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from simulator.adapters.extras import import_extra
 from simulator.core.listeners import Float32Array
 from simulator.core.plays import PlayLog
-from simulator.extras import import_extra
 
 N_FACTORS = 100
+_PURPOSE = "a world of a play log"
 _REGULARISATION = 5.0
 _CONFIDENCE = 10.0  # of one play, on top of the 1 of none
 
@@ -29,9 +30,9 @@ def fit_factors(log: PlayLog, *, n_iterations: int, seed: int) -> Float32Array:
 
     Source: Hu, Koren and Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets.
     """
-    als = import_extra("implicit.als", extra="plays")
-    sparse = import_extra("scipy.sparse", extra="plays")
-    threads = import_extra("threadpoolctl", extra="plays")
+    als = import_extra("implicit.als", extra="plays", purpose=_PURPOSE)
+    sparse = import_extra("scipy.sparse", extra="plays", purpose=_PURPOSE)
+    threads = import_extra("threadpoolctl", extra="plays", purpose=_PURPOSE)
     confidence = (_CONFIDENCE * np.log1p(log.counts)).astype(np.float32)
     shape = (int(log.users.max()) + 1, len(log.song_ids))
     matrix = sparse.coo_matrix((confidence, (log.users, log.songs)), shape=shape).tocsr()

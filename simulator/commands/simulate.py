@@ -8,6 +8,7 @@ from rich.console import Console
 
 from simulator.adapters.recommendation_table import load_table
 from simulator.adapters.world_files import load_world
+from simulator.commands.engine import add_engine_options, choose_engine
 from simulator.commands.report import show_summary
 from simulator.core.bounds import Oracle, PerfectContext
 from simulator.core.dynamics import Dynamics
@@ -35,6 +36,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    add_engine_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -44,7 +46,11 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     dynamics = make_dynamics(world, settings.listener.to_defaults())
     policy = make_policy(arguments, world, dynamics)
     summary = simulate_sessions(
-        dynamics, policy, seed=arguments.seed, episodes=np.arange(arguments.sessions)
+        dynamics,
+        policy,
+        seed=arguments.seed,
+        episodes=np.arange(arguments.sessions),
+        play=choose_engine(arguments),
     )
     show_summary(console, summary, title=policy.name, as_json=arguments.json)
     return 0

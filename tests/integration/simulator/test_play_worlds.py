@@ -1,5 +1,7 @@
 """Worlds of play logs, from files to a world that passes its check."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,6 @@ from simulator.adapters.world_files import load_manifest, load_world
 from simulator.cli import main
 from simulator.core.listeners import score
 from simulator.core.world import World, WorldError, WorldParameters, make_world
-from simulator.extras import MissingExtraError, import_extra
 
 N_TRACKS, N_PLAYERS = 1_200, 1_500
 
@@ -186,6 +187,15 @@ def test_files_that_do_not_belong_together_are_refused(
     assert "absent.tsv: No such file" in capsys.readouterr().err
 
 
-def test_an_absent_package_names_its_extra() -> None:
-    with pytest.raises(MissingExtraError, match=r"this needs nosuch: pip install 'segue\[plays\]'"):
-        import_extra("nosuch.module", extra="plays")
+def test_without_implicit_the_extra_is_named(plays: Path, songs: Path, tmp_path: Path) -> None:
+    words = ["world", "from-plays", str(plays), str(tmp_path / "w"), "--songs", str(songs)]
+    code = (
+        "import sys; sys.modules['implicit.als'] = None\n"
+        f"from simulator.cli import main; sys.exit(main({words!r}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "a world of a play log needs implicit" in result.stderr
+    assert "pip install 'segue[plays]'" in result.stderr

@@ -214,4 +214,7 @@ def test_without_gymnasium_the_extra_is_named() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 1
-    assert "this needs gymnasium: pip install 'segue[gym]'" in result.stderr
+    assert (
+        "the environment needs gymnasium, which is not installed: pip install 'segue[gym]'"
+        in result.stderr
+    )
