@@ -108,9 +108,17 @@ def test_the_command_prints_the_same_with_processes(
 
 
 ON_TWO_NODES = """
-import sys
+import os, sys
+import numpy as np
 from ray.cluster_utils import Cluster
 from simulator.cli import main
+from simulator.core.policies import Random
+from simulator.engines import EngineError, play_on_ray
+from tests.unit.simulator.worlds import make_small_dynamics
+
+class Deadly(Random):
+    def recommend(self, sessions):
+        os._exit(7)
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 try:
@@ -119,6 +127,16 @@ try:
     words = [*sys.argv[1:], "--engine", "ray", "--address", cluster.address]
     code = main([*words, "--workers", "2"])
     main([*words, "--workers", "3"])  # too many: said, not waited for
+    try:
+        episodes = np.arange(10)
+        list(
+            play_on_ray(
+                make_small_dynamics(), Deadly(400), seed=1, episodes=episodes, n_workers=1,
+                address=cluster.address,
+            )
+        )
+    except EngineError as error:
+        print(f"died: {error}", file=sys.stderr)
 finally:
     cluster.shutdown()
 sys.exit(code)
@@ -158,10 +176,12 @@ def test_a_ray_cluster_of_two_nodes_plays_what_one_process_plays(
     result = run_with_ray(ON_TWO_NODES, words, ray_folder)
     assert result.returncode == 0, result.stderr
     assert main(words) == 0
-    there, here = (json.loads(text) for text in (result.stdout, capsys.readouterr().out))
+    there = json.loads(result.stdout.splitlines()[0])
+    here = json.loads(capsys.readouterr().out)
     assert there == here
     assert here["n_sessions"] == 300
     assert "error: the Ray cluster has 2 CPUs for 3 workers" in result.stderr
+    assert "died: the Ray cluster failed: " in result.stderr
 
 
 ON_THIS_MACHINE = "import sys; from simulator.cli import main; sys.exit(main(sys.argv[1:]))"
