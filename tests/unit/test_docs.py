@@ -1,12 +1,14 @@
 """The documentation's links lead somewhere, and its examples can be read."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from services.recommender.core.policies import make_policies
 from shared.experiments import parse_experiments
+from simulator.cli import make_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -29,3 +31,20 @@ def test_every_decision_is_listed() -> None:
     index = (ROOT / "docs/adr/README.md").read_text()
     pages = sorted(path.name for path in ROOT.glob("docs/adr/0*.md"))
     assert re.findall(r"\((0\d+-[a-z-]+\.md)\)", index) == pages
+
+
+def test_the_simulators_commands_are_commands() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    commands = re.findall(r"^\.venv/bin/python -m simulator (.*)$", text, re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        make_parser().parse_args(shlex.split(command, comments=True))
+
+
+def test_the_example_of_the_environment_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/simulator.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(example, "docs/simulator.md", "exec"), {})  # noqa: S102
+    reward = re.fullmatch(r"(\d\.\d\d) a session\n", capsys.readouterr().out)
+    assert reward is not None
+    assert 1.7 < float(reward[1]) < 2.6  # random's
