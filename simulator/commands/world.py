@@ -17,7 +17,7 @@ from simulator.settings import Settings
 from simulator.worlds import create_world, import_plays, import_world
 
 _N_SESSIONS = 20_000
-_MOST_SCORES = 4_000_000_000  # each session's first track is a search through the catalogue
+_MOST_SCORES = 2_000_000_000  # each session's first track is a search through the catalogue
 _SIGMAS_OF_BUDGET = 4.0
 _SIGMAS_OF_TIME = 2.0
 _BUDGET = 5.0

@@ -68,9 +68,11 @@ class PlayLog(msgspec.Struct, frozen=True, kw_only=True):
         place = np.full(len(self.song_ids), -1, dtype=np.int32)
         place[songs] = np.arange(len(songs), dtype=np.int32)
         kept = place[self.songs] >= 0
-        users, _ = np.unique(self.users[kept], return_inverse=True)
+        users = self.users[kept]
+        is_left = np.bincount(users) > 0
+        number = np.cumsum(is_left, dtype=np.int32) - 1
         return PlayLog(
-            users=np.searchsorted(users, self.users[kept]).astype(np.int32),
+            users=number[users],
             songs=place[self.songs[kept]],
             counts=self.counts[kept],
             song_ids=tuple(self.song_ids[song] for song in songs.tolist()),
@@ -79,8 +81,9 @@ class PlayLog(msgspec.Struct, frozen=True, kw_only=True):
     def count_listeners(self) -> npt.NDArray[np.int64]:
         """Count the users who played each song, int64 (n_songs,)."""
         n_songs = len(self.song_ids)
-        pairs = np.unique(self.users.astype(np.int64) * n_songs + self.songs)
-        return np.bincount(pairs % n_songs, minlength=n_songs)
+        pairs = np.sort(self.users.astype(np.int64) * n_songs + self.songs)
+        is_first = np.diff(pairs, prepend=-1) > 0
+        return np.bincount(pairs[is_first] % n_songs, minlength=n_songs)
 
 
 def rank_songs(
