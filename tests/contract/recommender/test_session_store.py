@@ -1,15 +1,19 @@
-"""What every session store keeps: the real one, and the one that tests use."""
+"""What every session store keeps: the real ones, and the one that tests use."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from redis import Redis as SyncRedis
 
 from deploy.local.servers import ValkeyServer
+from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import RedisSessionStore, SessionStore
+from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import Receipt, Report, Session, UserState
 from shared.events import Event, make_event_id
@@ -30,9 +34,9 @@ EVENT = Event(
 )
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "spooling", "spooling without redis"])
 async def store(
-    request: pytest.FixtureRequest, valkey: ValkeyServer
+    request: pytest.FixtureRequest, valkey: ValkeyServer, tmp_path: Path
 ) -> AsyncIterator[SessionStore]:
     """Return each store, empty."""
     if request.param == "memory":
@@ -40,7 +44,12 @@ async def store(
         return
     with SyncRedis.from_url(valkey.url) as sync:
         sync.flushall()
-    real = RedisSessionStore(RedisConnection(valkey.url), timeout_s=60, deadline_s=5)
+    url = "redis://127.0.0.1:1/0" if request.param == "spooling without redis" else valkey.url
+    real: SessionStore
+    real = redis = RedisSessionStore(RedisConnection(url), timeout_s=60, deadline_s=5)
+    if request.param != "redis":
+        spool = CommitSpool(tmp_path, max_bytes=10_000)
+        real = SpoolingSessionStore(redis, spool, seconds=time.monotonic, rest_s=60)
     yield real
     await real.close()
 
@@ -48,7 +57,7 @@ async def store(
 def giving(outcome: Outcome, seen: list[UserState | None]) -> Callable[..., Outcome]:
     """Return a transition that notes what it got."""
 
-    def transition(state: UserState | None) -> Outcome:
+    def transition(state: UserState | None, _: str | None) -> Outcome:
         seen.append(state)
         return outcome
 
@@ -86,7 +95,7 @@ async def test_without_an_event_nothing_is_written(store: SessionStore) -> None:
 
 
 async def test_a_transition_that_fails_changes_nothing(store: SessionStore) -> None:
-    def fail(_: UserState | None) -> Outcome:
+    def fail(_: UserState | None, __: str | None) -> Outcome:
         raise LookupError
 
     with pytest.raises(LookupError):
