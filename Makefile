@@ -39,6 +39,13 @@ demo up down ps logs clean:
 	@case "$(STACK)" in docker|local) ;; *) echo "STACK is docker or local, not '$(STACK)'" >&2; exit 2;; esac
 	@$(MAKE) $(STACK)-$@
 
+.PHONY: loop
+ENGINE ?= live
+LOOP_OPTIONS := DAYS TRACKS USERS HISTORY SESSIONS JUDGED BOUNDED SEED BONUS EPSILON FORMAT PICTURE WORKERS
+loop: $(STAMP) ## Day, retrain, next day: a row per day (DAYS=5, ENGINE=inprocess, SESSIONS=, TRACKS=, SEED=)
+	@$(PYTHON_RUN) deploy.loop --engine $(ENGINE) $(foreach option,$(LOOP_OPTIONS),$(if $($(option)),\
+		--$(shell echo $(option) | tr A-Z a-z) $($(option))))
+
 .PHONY: local-demo local-up local-down local-ps local-logs local-clean
 local-demo local-up local-down local-ps local-clean: local-%: $(STAMP)
 	@$(PYTHON_RUN) deploy.local $*

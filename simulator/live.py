@@ -57,9 +57,11 @@ class LocalRandom:
         """Need nothing."""
 
 
-async def play_episode(session: LiveSession, recommender: Recommender) -> Result:
-    """Play a session to its end."""
-    while not session.is_over:
+async def play_episode(
+    session: LiveSession, recommender: Recommender, *, most_tracks: int | None = None
+) -> Result:
+    """Play a session to its end, or to its last track that is allowed."""
+    while not session.is_over and session.n_tracks != most_tracks:
         session.listen(await recommender.recommend(session))
     await recommender.finish(session)
     return Result(session.episode, session.user, session.total_time, session.n_tracks)
@@ -73,6 +75,7 @@ async def play_episodes(
     episodes: Iterable[int],
     concurrency: int,
     on_result: Callable[[Result], None],
+    most_tracks: int | None = None,
 ) -> None:
     """Play episodes; who listens and how does not depend on the concurrency.
 
@@ -85,6 +88,7 @@ async def play_episodes(
         episodes: In order.
         concurrency: Sessions at once.
         on_result: Told of each finished episode, in order of finishing.
+        most_tracks: A session is cut there, the first one counted.
 
     Raises:
         Exception: The first that a recommender raises; the other sessions are left as they are.
@@ -96,7 +100,8 @@ async def play_episodes(
         for episode in source:
             session = LiveSession(dynamics, seed, episode)
             async with turn[session.user]:  # a lock serves in the order of asking
-                on_result(await play_episode(session, recommender))
+                result = await play_episode(session, recommender, most_tracks=most_tracks)
+                on_result(result)
             await asyncio.sleep(0)  # a local recommender never waits: let Ctrl-C in
 
     try:

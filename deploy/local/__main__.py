@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from deploy.demo import Step, demo_steps, run_steps
+from deploy.demo import demo_steps
 from deploy.display import create_console, format_duration, make_table
 from deploy.errors import DeployError
 from deploy.local.programs import Stack
@@ -25,6 +25,7 @@ from deploy.local.stack import (
     up,
 )
 from deploy.logs import show_logs
+from deploy.steps import Step, run_steps
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 

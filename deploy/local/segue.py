@@ -86,7 +86,8 @@ def segue_environment(settings: LocalSettings) -> dict[str, str]:
         "SEGUE_REDIS_URL": redis_url,
         "SEGUE_POSTGRES_DSN": dsn,
         "SEGUE_RECOMMENDER_CATALOG": str(state / "world" / "tracks.json"),
-        "SEGUE_RECOMMENDER_EXPERIMENTS": str(ROOT / "deploy" / "experiments.yaml"),
+        "SEGUE_RECOMMENDER_EXPERIMENTS": settings.environment.get("SEGUE_RECOMMENDER_EXPERIMENTS")
+        or str(ROOT / "deploy" / "experiments.yaml"),
         "SEGUE_RECOMMENDER_SPOOL": str(state / "spool"),
         "SEGUE_TRAINER_FOLDER": str(state / "models"),
         "PYTHONUNBUFFERED": "1",

@@ -1,4 +1,4 @@
-"""The demonstration, step by step."""
+"""Steps in order."""
 
 import io
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from deploy.demo import Show, Step, StepError, run_steps
+from deploy.steps import Show, Step, StepError, run_steps
 
 
 def run(*steps: Step) -> tuple[bool, str]:

@@ -1,0 +1,150 @@
+"""`python -m deploy.loop`: day, retrain, next day; prints a row per day.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or settings.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.display import create_console
+from deploy.errors import DeployError
+from deploy.loop.days import Loop
+from deploy.loop.engine import Engine
+from deploy.loop.inprocess import InProcess
+from deploy.loop.judging import Judge
+from deploy.loop.plan import Plan
+from deploy.loop.playing import Theatre
+from deploy.loop.report import FORMATS, make_table, to_csv, to_json, to_markdown
+from deploy.steps import run_steps
+from services.recommender.core.catalog_index import make_catalog_index
+from simulator.core.world import World, make_dynamics, make_world
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+TABLE_WIDTH = 150
+PICTURE = Path(".segue/loop.png")
+STATE = Path(".segue/loop")
+
+# Minutes on two cores, over HTTP.
+LIVE = Plan(tracks=5_000, users=2_000, history=20_000, sessions=4_000, judged=600, bounded=300)
+PLANS = {"live": LIVE, "inprocess": Plan()}
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one loop."""
+    arguments = _create_parser().parse_args(words)
+    sizes = {name: getattr(arguments, name) for name in SIZES}
+    plan = replace(PLANS[arguments.engine], **{k: v for k, v in sizes.items() if v is not None})
+    talk, console = create_console(stderr=True), create_console()
+    try:
+        with _open(plan, arguments, talk) as loop:
+            return _run(loop, arguments, talk=talk, console=console)
+    except DeployError as error:
+        talk.print("[bold red]error:[/] ", end="")
+        talk.print(str(error), markup=False)
+        return FAILED
+
+
+def _run(loop: Loop, arguments: argparse.Namespace, *, talk: Console, console: Console) -> int:
+    status = DONE
+    try:
+        status = DONE if run_steps(loop.steps(), talk) else FAILED
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    if loop.days:
+        _show(loop, arguments.format, console)
+        if len(loop.days) > 1:
+            from deploy.loop.picture import save_picture
+
+            title = f"{loop.plan.sessions:,} sessions a day on {loop.plan.tracks:,} tracks"
+            save_picture(loop.days, arguments.picture, title=title)
+            talk.print(f"picture: {arguments.picture}", markup=False)
+    return status
+
+
+def _show(loop: Loop, form: str, console: Console) -> None:
+    if form == "table":
+        console.width = max(console.width, TABLE_WIDTH)  # numbers cut short are of no use
+        console.print(make_table(loop.days))
+        return
+    write = {"markdown": to_markdown, "csv": to_csv, "json": to_json}[form]
+    print(write(loop.days))
+
+
+@contextmanager
+def _open(plan: Plan, arguments: argparse.Namespace, talk: Console) -> Iterator[Loop]:
+    if arguments.engine == "inprocess":
+        world = make_world(plan.world)
+        theatre = make_theatre(plan, world, arguments.workers)
+        yield _assemble(plan, InProcess(plan, world.catalog, theatre), theatre)
+        return
+    from deploy.loop.live import open_live
+
+    with open_live(plan, arguments.state, talk) as live:
+        yield _assemble(plan, live, make_theatre(plan, live.world, arguments.workers))
+
+
+def make_theatre(plan: Plan, world: World, n_workers: int) -> Theatre:
+    """Make the place where sessions are played in process."""
+    return Theatre(
+        dynamics=make_dynamics(world),
+        index=make_catalog_index(world.catalog),
+        seed=plan.seed,
+        most_plays=plan.most_plays,
+        n_workers=n_workers,
+    )
+
+
+def _assemble(plan: Plan, engine: Engine, theatre: Theatre) -> Loop:
+    return Loop(plan, engine, Judge(plan, theatre))
+
+
+# Options that replace a part of the engine's plan: kind, least value, what they are.
+SIZES: dict[str, tuple[type, float, str]] = {
+    "days": (int, 1, "days with a model"),
+    "tracks": (int, 10, "of the world"),
+    "users": (int, 1, "of the world"),
+    "history": (int, 1, "sessions of simple recommenders before the first day"),
+    "sessions": (int, 1, "in a day, both arms together"),
+    "judged": (int, 0, "sessions that judge each model without exploration"),
+    "bounded": (int, 0, "sessions of the oracle"),
+    "seed": (int, 0, "of the world, the listeners and the trainings"),
+    "bonus": (float, 0, "standard deviations of a track's own that the treatment adds"),
+    "epsilon": (float, 0, "probability of a candidate drawn uniformly"),
+    "most_plays": (int, 1, "of a session, which is cut there"),
+}
+
+
+def _create_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.loop", description=__doc__)
+    parser.add_argument("--engine", choices=sorted(PLANS), default="live")
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="PNG to write")
+    parser.add_argument("--state", type=Path, default=STATE, help="folder of the live stack")
+    parser.add_argument("--workers", type=int, default=2, help="processes that play in process")
+    for name, (kind, least, summary) in SIZES.items():
+        defaults = ", ".join(f"{engine} {getattr(plan, name)}" for engine, plan in PLANS.items())
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(
+            option, type=_at_least(kind, least), help=f"{summary} ({defaults})", metavar="N"
+        )
+    return parser
+
+
+def _at_least(kind: type, least: float):  # type: ignore[no-untyped-def]
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least:g}")
+        return value  # type: ignore[no-any-return]
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

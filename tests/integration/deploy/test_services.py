@@ -1,0 +1,151 @@
+"""What running Segue asks of its services, each a stand-in with a script."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from deploy.services import (
+    count_fallbacks,
+    fetch_metrics,
+    train,
+    wait_for_logger,
+    wait_for_model,
+)
+from deploy.steps import StepError
+
+LOCATION = "/train/7"
+POLL_S = 0.01
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """Gives the answers of its script, one per request; the last one again and again."""
+
+    script: ClassVar[list[tuple[int, dict[str, Any] | str]]] = []
+    requests: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        """Take the next answer."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.requests.append(f"{self.command} {self.path} {body.decode()}".rstrip())
+        status, content = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        self.send_response(status)
+        self.send_header("Location", LOCATION)
+        self.end_headers()
+        self.wfile.write((content if isinstance(content, str) else json.dumps(content)).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    Scripted.script.clear()
+    Scripted.requests.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def job(status: str, **fields: Any) -> dict[str, Any]:
+    return {"status": status, "progress": {}, "model_version": None, "error": None, **fields}
+
+
+def lag(undelivered: int, pending: int, dead_letters: int = 0) -> dict[str, Any]:
+    return {"undelivered": undelivered, "pending": pending, "dead_letters": dead_letters}
+
+
+def ask_for_training(url: str, *, timeout_s: float = 10, **order: Any) -> tuple[str, list[str]]:
+    shown: list[str] = []
+    version = train(url, timeout_s=timeout_s, show=shown.append, order=order, poll_s=POLL_S)
+    return version, shown
+
+
+def wait(url: str, *, timeout_s: float = 10) -> tuple[int, list[str]]:
+    shown: list[str] = []
+    return wait_for_logger(url, timeout_s=timeout_s, show=shown.append, poll_s=POLL_S), shown
+
+
+def test_a_training_is_followed_to_its_model_version(url: str) -> None:
+    Scripted.script += [
+        (202, job("running")),
+        (200, job("running", progress={"stage": "fit", "epoch": 3})),
+        (200, job("succeeded", model_version="m1")),
+    ]
+    assert ask_for_training(url) == ("m1", ["waiting", "fit, epoch 3"])
+    assert Scripted.requests == ["POST /train", f"GET {LOCATION}", f"GET {LOCATION}"]
+
+
+def test_a_training_is_ordered_as_it_should_be(url: str) -> None:
+    Scripted.script += [(202, job("succeeded", model_version="m1"))]
+    ask_for_training(url, recipe="session")
+    assert Scripted.requests == ['POST /train {"recipe":"session"}']
+
+
+def test_a_training_that_fails_says_why(url: str) -> None:
+    Scripted.script += [(202, job("running")), (200, job("failed", error="no playbacks"))]
+    with pytest.raises(StepError, match="training failed: no playbacks"):
+        ask_for_training(url)
+
+
+def test_a_training_that_is_refused_says_why(url: str) -> None:
+    Scripted.script += [(409, {"detail": "a training is running"})]
+    with pytest.raises(StepError, match=r"/train answers 409: .*a training is running"):
+        ask_for_training(url)
+
+
+def test_a_training_without_end_is_given_up(url: str) -> None:
+    Scripted.script += [(202, job("running"))]
+    with pytest.raises(StepError, match=r"not over after 0\.1 s"):
+        ask_for_training(url, timeout_s=0.1)
+
+
+def test_the_metrics_of_a_version_are_the_trainers(url: str) -> None:
+    Scripted.script += [(200, {"model_version": "m1", "metrics": {"gamma": 0.8}})]
+    assert fetch_metrics(url, "m1") == {"gamma": 0.8}
+    assert Scripted.requests == ["GET /models/m1"]
+
+
+def test_the_logger_is_waited_for_until_nothing_is_left(url: str) -> None:
+    Scripted.script += [(200, lag(5, 2)), (200, lag(0, 1)), (200, lag(0, 0, dead_letters=3))]
+    assert wait(url) == (3, ["7 to go", "1 to go"])
+
+
+def test_a_logger_that_stands_still_is_given_up(url: str) -> None:
+    Scripted.script += [(200, lag(5, 2))]
+    with pytest.raises(StepError, match=r"7 events are not stored after 0\.1 s"):
+        wait(url, timeout_s=0.1)
+
+
+def test_the_recommender_is_waited_for_until_it_serves_the_version(url: str) -> None:
+    Scripted.script += [
+        (200, "# HELP segue_model_info The model version that serves.\n"),
+        (200, 'segue_model_info{model_version="m1"} 1.0\n'),
+        (200, 'other 3.0\nsegue_model_info{model_version="m2"} 1.0\n'),
+    ]
+    wait_for_model(url, "m2", timeout_s=10)
+    assert len(Scripted.requests) == 3
+
+
+def test_a_recommender_that_keeps_another_version_is_given_up(url: str) -> None:
+    Scripted.script += [(200, 'segue_model_info{model_version="m1"} 1.0\n')]
+    with pytest.raises(StepError, match=r"serves m1, not m2, after 0\.1 s"):
+        wait_for_model(url, "m2", timeout_s=0.1)
+
+
+def test_fallbacks_are_counted_over_their_reasons(url: str) -> None:
+    lines = ['segue_fallbacks_total{reason="a"} 3.0', 'segue_fallbacks_total{reason="b"} 4.0', ""]
+    Scripted.script += [(200, "\n".join(lines))]
+    assert count_fallbacks(url) == 7
