@@ -9,6 +9,8 @@ import numpy.typing as npt
 from deploy.loop.plays import Visits
 from deploy.steps import Show
 
+Arrays = Mapping[str, npt.NDArray[Any]]
+
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """A model version that serves.
@@ -21,7 +23,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: str
-    arrays: Mapping[str, npt.NDArray[Any]]
+    arrays: Arrays
     metrics: dict[str, float]
     seconds: float
 

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from deploy.loop.engine import Trained
+from deploy.loop.engine import Arrays, Trained
 from deploy.loop.forks import run_forked
 from deploy.loop.plan import Plan
 from deploy.loop.playing import Theatre
@@ -33,6 +32,7 @@ class InProcess:
     theatre: Theatre
     models: Models = field(default_factory=Models)
     log: list[Plays] = field(default_factory=list)
+    _arrays: Arrays | None = None
 
     def log_history(self, show: Show) -> Visits:
         """Play the simple recommenders."""
@@ -46,12 +46,15 @@ class InProcess:
     def train(self, day: int, show: Show) -> Trained:
         """Train in a process of its own, as the trainer does."""
         started = time.monotonic()
-        fitted = run_forked(fit_days, self.log, self.catalog, "session", self.plan.seed)
+        fitted = run_forked(
+            fit_days, self.log, self.catalog, "session", self.plan.seed, self._arrays
+        )
         seconds = time.monotonic() - started
         trained = Trained(
             version=f"day-{day}", arrays=fitted.arrays, metrics=fitted.metrics, seconds=seconds
         )
         self.models = serve(trained, self.theatre)
+        self._arrays = fitted.arrays
         return trained
 
     def play_day(self, day: int, show: Show) -> Visits:
@@ -79,22 +82,31 @@ def count_up(show: Show, total: int, unit: str) -> Callable[[int], None]:
     return advance
 
 
-def fit_days(log: list[Plays], catalog: Catalog, recipe: RecipeName, seed: int) -> Fitted:
-    """Train a recipe on days, with its default parameters."""
+def fit_days(
+    log: list[Plays],
+    catalog: Catalog,
+    recipe: RecipeName,
+    seed: int,
+    warm: Arrays | None = None,
+) -> Fitted:
+    """Train a recipe on days, with its default parameters.
+
+    Args:
+        log: The days.
+        catalog: Of their tracks.
+        recipe: Its name.
+        seed: Of the training.
+        warm: Arrays of the version to start from, if any.
+    """
     parameters = TrainingParameters(recipe=recipe, dim=DEFAULT_DIMS[recipe], seed=seed)
-    return fit_recipe(
-        make_log(to_trainer_log(log, catalog)),
-        catalog,
-        parameters=parameters,
-        report=report_nothing,
-    )
+    playbacks = make_log(to_trainer_log(log, catalog))
+    return fit_recipe(playbacks, catalog, parameters=parameters, report=report_nothing, warm=warm)
 
 
 def serve(trained: Trained, theatre: Theatre) -> Models:
     """Serve a version to everybody."""
     index = theatre.index
-    arrays: Any = trained.arrays
     served = make_served_model(
-        trained.version, checksum=index.checksum, arrays=arrays, catalog=index
+        trained.version, checksum=index.checksum, arrays=trained.arrays, catalog=index
     )
     return Models({"latest": served})

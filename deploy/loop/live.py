@@ -1,11 +1,11 @@
-"""The engine of the live stack: listeners over HTTP, a trainer that reads what the logger stored."""
+"""The engine of a live stack: listeners over HTTP, trainings from what the logger stored."""
 
 import asyncio
 import contextlib
 import dataclasses
 import socket
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 CONCURRENCY = 64
 MODEL_TIMEOUT_S = 60.0
-_EVENTS_AT_ONCE, _REQUESTS_AT_ONCE = 5_000, 4
+_EVENTS_AT_ONCE, _REQUESTS_AT_ONCE = 2_000, 4
 _CHUNK_TIMEOUT_S, _STEP_TIMEOUT_S, _PATIENCE_S = 60.0, 30.0, 60.0
 
 
@@ -65,14 +65,14 @@ class Live:
         world: The same that the stack serves.
         dynamics: Its listeners.
         limits: Where the services are, and what they may take.
-        redis_url: Where model versions are.
+        environment: Of the services.
     """
 
     plan: Plan
     world: World
     dynamics: Dynamics
     limits: DemoSettings
-    redis_url: str
+    environment: Mapping[str, str]
 
     def log_history(self, show: Show) -> Visits:
         """Send the history to the logger, as of yesterday."""
@@ -92,7 +92,7 @@ class Live:
         )
         metrics = fetch_metrics(self.limits.trainer_url, version)
         wait_for_model(self.limits.recommender_url, version, timeout_s=MODEL_TIMEOUT_S)
-        model = asyncio.run(self._fetch(version))
+        model = asyncio.run(self.fetch(version))
         return Trained(
             version=version, arrays=model.arrays, metrics=metrics, seconds=metrics["training_s"]
         )
@@ -112,6 +112,12 @@ class Live:
             lengths=np.array([result.tracks for result in results], np.int32),
             n_fallbacks=count_fallbacks(self.limits.recommender_url) - before,
         )
+
+    async def fetch(self, version: str) -> ModelVersion:
+        """Fetch a model version, as the recommender does."""
+        url = self.environment["SEGUE_REDIS_URL"]
+        async with create_redis(url, timeout_s=_STEP_TIMEOUT_S) as redis:
+            return await fetch_model(redis, version)
 
     async def _send(self, played: History, show: Show) -> Receipt:
         n_sent = count_up(show, played.n_playbacks, "events")
@@ -151,10 +157,6 @@ class Live:
                 most_tracks=self.plan.most_plays,
             )
 
-    async def _fetch(self, version: str) -> ModelVersion:
-        async with create_redis(self.redis_url, timeout_s=_STEP_TIMEOUT_S) as redis:
-            return await fetch_model(redis, version)
-
     def _client(self, url: str, timeout_s: float, n_connections: int, show: Show) -> PatientClient:
         return PatientClient(
             url,
@@ -182,7 +184,7 @@ def open_live(plan: Plan, state: Path, console: Console) -> Iterator[Live]:
             world,
             make_dynamics(world),
             create_demo_settings(stack.settings),
-            stack.settings.environment["SEGUE_REDIS_URL"],
+            stack.settings.environment,
         )
     finally:
         down(stack, console)

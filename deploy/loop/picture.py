@@ -26,7 +26,7 @@ def save_picture(days: Sequence[Day], path: Path, *, title: str) -> None:
     tried = [day for day in days if day.treatment is not None]
     _draw_history(axes, days[0])
     _draw_line(axes, tried, lambda day: day.control, "control", CONTROL)
-    _draw_line(axes, tried, lambda day: day.treatment, "treatment", TREATMENT, rise=8)
+    _draw_line(axes, tried, lambda day: day.treatment, "treatment", TREATMENT, aside=46, rise=9)
     _draw_greedy(axes, tried)
     _draw_oracle(axes, days)
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=14)
@@ -65,6 +65,7 @@ def _draw_line(
     label: str,
     colour: str,
     *,
+    aside: float = 12,
     rise: float = 0,
 ) -> None:
     points = [(day.day, found) for day in days if (found := find(day)) is not None]
@@ -76,7 +77,7 @@ def _draw_line(
     high = [found.value + found.margin for _, found in points]
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(x, y, color=colour, marker="o", markersize=6, linewidth=2)
-    _label(axes, x[-1], y[-1], label, colour, rise=rise)
+    _label(axes, x[-1], y[-1], label, colour, aside=aside, rise=rise)
     for day, value in zip(x, y, strict=True):
         axes.annotate(
             f"{value:,.0f}" if value >= 10 else f"{value:.1f}",
@@ -98,7 +99,7 @@ def _draw_greedy(axes: Axes, days: Sequence[Day]) -> None:
     y = [greedy.value for _, greedy in points]
     margins = [greedy.margin for _, greedy in points]
     axes.errorbar(x, y, margins, fmt="D", markersize=5, mfc="white", color=GREEDY, linewidth=1.4)
-    _label(axes, x[-1], y[-1], "the same, not exploring", GREEDY, rise=-9)
+    _label(axes, x[-1], y[-1], "same model, not exploring", GREEDY, aside=16, rise=-9)
 
 
 def _draw_oracle(axes: Axes, days: Sequence[Day]) -> None:
@@ -135,11 +136,20 @@ def _tick(axis: Axis, form: str) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _label(axes: Axes, x: float, y: float, label: str, colour: str, *, rise: float = 0) -> None:
+def _label(
+    axes: Axes,
+    x: float,
+    y: float,
+    label: str,
+    colour: str,
+    *,
+    aside: float = 12,
+    rise: float = 0,
+) -> None:
     axes.annotate(
         label,
         (x, y),
-        xytext=(10, rise),
+        xytext=(aside, rise),
         textcoords="offset points",
         va="center",
         color=colour,
