@@ -10,7 +10,6 @@ from deploy.loop.plays import Plays, join_plays
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models
-from services.recommender.core.sessions import Report, UserState
 from shared.experiments import ExperimentSet
 from simulator.core.dynamics import Dynamics, EpisodeArray
 from simulator.core.live_session import LiveSession
@@ -78,17 +77,12 @@ class Theatre:
 
     def _play_one(self, decider: Decider, models: Models, episode: int) -> Plays:
         session = LiveSession(self.dynamics, self.seed, episode)
-        ids, row_of = self.index.track_ids, self.index.row_of
+        served = decider.open_session(session.user, models)
         tracks, times, n_fallbacks = [session.track], [session.time], 0
-        state: UserState | None = None
         while not session.is_over and session.n_tracks < self.most_plays:
-            report = Report("next", session.user, ids[session.track], session.time)
-            outcome = decider.decide(report, state, models)
-            state = outcome.state
-            if outcome.event is None or outcome.event.recommendation is None:
-                raise RuntimeError("a report without a key was taken for a retry")
-            n_fallbacks += outcome.event.fallback is not None
-            times.append(session.listen(row_of[outcome.event.recommendation]))
+            chosen = served.recommend(session.track, session.time)
+            n_fallbacks += chosen.fallback is not None
+            times.append(session.listen(chosen.choice.row))
             tracks.append(session.track)
         return Plays(
             episodes=np.array([episode], np.int64),

@@ -11,6 +11,7 @@ import numpy as np
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.draws import Draw
 from services.recommender.core.models import Models
+from services.recommender.core.open_session import OpenSession
 from services.recommender.core.policies import Policy, Recommendation, make_policies
 from services.recommender.core.recommenders import Context
 from services.recommender.core.sessions import (
@@ -152,12 +153,18 @@ class Decider:
                 report.track,
                 self._catalog.track_ids[chosen.choice.row],
                 history=history,
-                memory=chosen.choice.memory,
+                memory=chosen.choice.memory.pack() if chosen.choice.memory else b"",
             )
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
         event = _event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
+
+    def open_session(self, user: int, models: Models) -> OpenSession:
+        """Open a session whose state stays with the caller, who reports in order and only once."""
+        treatment, _ = self._experiments.assign(user)
+        policy = self._policies[treatment.name]
+        return OpenSession(policy, models, self._catalog, seed=self._seed, user=user)
 
     def _context(self, policy: Policy, report: Report, session: Session, models: Models) -> Context:
         row_of = self._catalog.row_of

@@ -30,6 +30,14 @@ class NoRecommendationError(Exception):
         self.reason = reason
 
 
+class Remembered(Protocol):
+    """What a recommender keeps of a session between two requests."""
+
+    def pack(self) -> bytes:
+        """Write it, for a request that another process may serve."""
+        ...
+
+
 class Choice(msgspec.Struct, frozen=True):
     """A catalogue row, and the probability with which it was chosen.
 
@@ -42,7 +50,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     row: int
     propensity: float
-    memory: bytes = b""
+    memory: Remembered | None = None
     explanation: dict[str, int | float] | None = None
 
 
@@ -61,7 +69,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         played: Rows reported in the session, this one included, in order, -1 if the catalogue lost
             the track; empty unless the recommender `remembers`.
         times: Fraction listened to of each, in hundredths.
-        memory: What the recommender returned at the session's last request.
+        memory: What the recommender returned at the session's last request, or that packed.
         explain: Whether the listener asked why.
     """
 
@@ -75,7 +83,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     no_model: str = NO_MODEL
     played: IntArray = _NO_ROWS
     times: Sequence[float] = ()
-    memory: bytes = b""
+    memory: bytes | Remembered = b""
     explain: bool = False
 
     def require_model(self) -> ServedModel:

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from services.recommender.core.draws import Draw
 from services.recommender.core.recommenders import (
@@ -14,6 +15,13 @@ from services.recommender.core.recommenders import (
     Context,
     Count,
     NoRecommendationError,
+    Remembered,
+)
+from services.recommender.core.session_candidates import (
+    Candidates,
+    collect,
+    draw_candidates,
+    expected_times,
 )
 from services.recommender.core.session_memory import (
     Memory,
@@ -26,17 +34,40 @@ from services.recommender.core.session_taste import (
     IntArray,
     Taste,
     TasteModel,
-    draw_candidates,
-    expected_times,
     observe,
     start,
 )
 
 _COINS = 2**53
 
-Candidates = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+CandidateCount = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Places = npt.NDArray[np.intp]
 Bonus = Annotated[float, msgspec.Meta(ge=0.0, le=10.0)]
+
+
+class Known(msgspec.Struct, frozen=True, eq=False):
+    """A memory that has not left this process; equal if what would leave it is.
+
+    Attributes:
+        memory: What is known.
+        tag: What it depends on.
+        candidates: Those of the choice that was made from it; None if it was unpacked.
+    """
+
+    memory: Memory
+    tag: bytes
+    candidates: Candidates | None = None
+
+    def pack(self) -> bytes:
+        """Write it."""
+        return pack_memory(self.memory, self.tag)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and self.pack() == other.pack()
+
+    def __hash__(self) -> int:
+        return hash(self.pack())
 
 
 class SessionTaste(Capped, frozen=True):
@@ -51,7 +82,7 @@ class SessionTaste(Capped, frozen=True):
 
     uses_model: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
-    candidates: Candidates = 2000
+    candidates: CandidateCount = 2000
     refresh_every: Count = 10
     epsilon: Share = 0.0
     bonus: Bonus = 0.0
@@ -70,29 +101,28 @@ class SessionTaste(Capped, frozen=True):
             self.refresh_every,
             self.bonus,
         )
-        memory = self._follow(model, context, unpack_memory(context.memory, tag))
+        known = _recall(context.memory, tag)
+        memory = self._follow(model, context, known.memory if known else None)
         counts = _count_artists(model, context)
-        rows = self._allowed(model, memory.candidates, context)
-        if not len(rows):
-            rows = self._allowed(model, self._draw_all(model, memory.taste, context), context)
-        if not len(rows):
+        candidates = self._find_candidates(model, memory, known)
+        places = self._allowed(model, candidates.rows, context)
+        if not len(places):
+            candidates = self._draw_all(model, memory.taste, context)
+            places = self._allowed(model, candidates.rows, context)
+        if not len(places):
             raise NoRecommendationError(NO_CANDIDATES)
         values = expected_times(
-            model,
-            memory.taste,
-            candidates=rows,
-            n_same_artist=counts[model.artists[rows]],
-            bonus=self.bonus,
-        )
+            model, memory.taste, candidates, n_same_artist=counts[candidates.artists]
+        )[places]
         place, propensity = pick(values, epsilon=self.epsilon, draw=context.draw)
-        row = int(rows[place])
+        row = int(candidates.rows[places[place]])
         n_same = int(counts[model.artists[row]])
         explanation = (
-            _explain(model, memory.taste, row, n_same=n_same, value=values[place], n=len(rows))
+            _explain(model, memory.taste, row, n_same=n_same, value=values[place], n=len(places))
             if context.explain
             else None
         )
-        return Choice(row, propensity, pack_memory(memory, tag), explanation)
+        return Choice(row, propensity, Known(memory, tag, candidates), explanation)
 
     def _follow(self, model: TasteModel, context: Context, memory: Memory | None) -> Memory:
         """Learn the playbacks that a memory lacks: one as a rule, all if there is no memory."""
@@ -121,22 +151,32 @@ class SessionTaste(Capped, frozen=True):
                 )
         return Memory(taste, n_plays, candidates)
 
-    def _allowed(self, model: TasteModel, rows: IntArray, context: Context) -> IntArray:
-        out = np.zeros(len(model.artists), np.bool_)
-        out[np.fromiter(context.heard, np.int32, len(context.heard))] = True
-        allowed = rows[~out[rows]]
+    def _find_candidates(
+        self, model: TasteModel, memory: Memory, known: Known | None
+    ) -> Candidates:
+        """Look the memory's candidates up, if the last request did not leave them here."""
+        if known is not None and known.candidates and known.candidates.rows is memory.candidates:
+            return known.candidates
+        return collect(model, memory.candidates, bonus=self.bonus)
+
+    def _allowed(self, model: TasteModel, rows: IntArray, context: Context) -> Places:
+        """Find the places of the rows that may be recommended."""
+        is_out = np.zeros(len(model.artists), np.bool_)
+        is_out[np.fromiter(context.heard, np.int32, len(context.heard))] = True
+        is_out = is_out[rows]
         full = self._full_artists(context)
         if full:
             is_full = np.zeros(model.n_artists, np.bool_)
             is_full[list(full)] = True
-            allowed = allowed[~is_full[model.artists[allowed]]]
-        return allowed
+            is_out |= is_full[model.artists[rows]]
+        return np.flatnonzero(~is_out)
 
-    def _draw_all(self, model: TasteModel, taste: Taste, context: Context) -> IntArray:
+    def _draw_all(self, model: TasteModel, taste: Taste, context: Context) -> Candidates:
         """Look beyond the candidates, all of which are out: for this one choice."""
         everything = np.arange(len(model.artists), dtype=np.int32)
-        out = np.setdiff1d(everything, self._allowed(model, everything, context))
-        return draw_candidates(model, taste, played=out, n=self.candidates, bonus=self.bonus)
+        out = np.delete(everything, self._allowed(model, everything, context))
+        rows = draw_candidates(model, taste, played=out, n=self.candidates, bonus=self.bonus)
+        return collect(model, rows, bonus=self.bonus)
 
 
 def pick(values: FloatArray, *, epsilon: float, draw: Draw) -> tuple[int, float]:
@@ -151,6 +191,14 @@ def pick(values: FloatArray, *, epsilon: float, draw: Draw) -> tuple[int, float]
     is_drawn = epsilon > 0 and draw.below(_COINS) < epsilon * _COINS
     place = draw.below(n) if is_drawn else best
     return place, epsilon / n + (1 - epsilon if place == best else 0.0)
+
+
+def _recall(memory: bytes | Remembered, tag: bytes) -> Known | None:
+    """Return what is known of the session, if it is this version's and this treatment's."""
+    if isinstance(memory, Known):
+        return memory if memory.tag == tag else None
+    unpacked = unpack_memory(memory, tag) if isinstance(memory, bytes) else None
+    return Known(unpacked, tag) if unpacked else None
 
 
 def _learn(model: TasteModel, taste: Taste, earlier: IntArray, *, row: int, time: float) -> Taste:

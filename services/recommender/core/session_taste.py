@@ -30,8 +30,6 @@ TASTE_ARRAYS = (
 
 _HALF_STEP = 0.005  # listeners report hundredths
 _LEAST_DISCOUNT = 0.02  # below it hundredths say nothing about the logit
-_BLOCK = 128  # rows
-_GROUP = 16  # tracks whose best score stands for all of them at first
 _FAR = 30.0  # standard deviations at which the normal tail's ratio is as good as its limit
 
 
@@ -217,84 +215,6 @@ def truncate(mean: float, variance: float, bound: float, side: int) -> tuple[flo
     ratio = math.exp(-0.5 * alpha * alpha) / math.sqrt(2 * math.pi) / below
     shrunk = min(max(1 - ratio * (ratio + alpha), 1e-3), 1.0)
     return mean + side * deviation * ratio, variance * shrunk
-
-
-def draw_candidates(
-    model: TasteModel, taste: Taste, *, played: IntArray, n: int, bonus: float
-) -> IntArray:
-    """List the n unplayed tracks with the largest mean logit, in order of rows.
-
-    Args:
-        model: Of the session.
-        taste: Now.
-        played: Rows that cannot be candidates.
-        n: How many; fewer if the catalogue has no more.
-        bonus: Standard deviations of a track's own that are added to its logit.
-    """
-    scores = _score_all(model.tracks, taste.mean)
-    if bonus:
-        scores += np.float32(bonus) * np.sqrt(model.variance)
-    scores[played] = -np.inf
-    n = min(n, int(np.count_nonzero(scores > -np.inf)))
-    if n <= 0:
-        return np.empty(0, np.int32)
-    least = _find_nth_largest(scores, n)
-    above = np.flatnonzero(scores > least)
-    ties = np.flatnonzero(scores == least)[: n - len(above)]
-    return np.sort(np.concatenate([above, ties])).astype(np.int32)
-
-
-def expected_times(
-    model: TasteModel,
-    taste: Taste,
-    *,
-    candidates: IntArray,
-    n_same_artist: npt.NDArray[np.intp],
-    bonus: float,
-) -> FloatArray:
-    """Predict how long the listener will listen, by candidate.
-
-    The taste's own uncertainty is left out: it is common to all candidates, nearly, and playing
-    did not get better with it; a track's own is not.
-
-    Args:
-        model: Of the session.
-        taste: Now.
-        candidates: Rows.
-        n_same_artist: Earlier tracks of each one's artist.
-        bonus: As in `draw_candidates`.
-
-    Source: MacKay (1992) for the sigmoid's mean under a normal.
-    """
-    logits = (model.tracks[candidates] @ taste.mean).astype(np.float64)
-    if bonus:
-        logits += bonus * np.sqrt(model.variance[candidates])
-    logits *= model.narrowing[candidates]
-    values: FloatArray = model.gamma**n_same_artist / (1 + np.exp(-np.maximum(logits, -500.0)))
-    return values
-
-
-def _score_all(tracks: Float32Array, mean: Float32Array) -> Float32Array:
-    """Multiply in blocks: BLAS would share the whole out among threads, which then spin.
-
-    They cost more CPU than the product: 4 ms a draw where the product takes 0.15.
-    """
-    n_whole = len(tracks) // _BLOCK * _BLOCK
-    blocks = tracks[:n_whole].reshape(-1, _BLOCK, tracks.shape[1])
-    return np.concatenate([np.matmul(blocks, mean).ravel(), tracks[n_whole:] @ mean])
-
-
-def _find_nth_largest(scores: Float32Array, n: int) -> np.float32:
-    """Find the n-th largest value, most of the others left out first.
-
-    n groups have a best of at least the n-th largest best: so have n values.
-    """
-    n_groups = len(scores) // _GROUP
-    if 2 * n <= n_groups:
-        bests = scores[: n_groups * _GROUP].reshape(_GROUP, n_groups).max(axis=0)
-        scores = scores[scores >= np.partition(bests, n_groups - n)[-n]]
-    nth: np.float32 = np.partition(scores, len(scores) - n)[-n]
-    return nth
 
 
 def _logit(share: float) -> float:

@@ -219,7 +219,8 @@ def test_repeats_and_lost_tracks_say_nothing() -> None:
         context = make_context(INDEX, model=MODEL, played=np.array(rows, np.int32), times=times)
         found = SessionTaste().recommend(context).memory
         tag = make_tag("m1", 7, 0, 2000, 10, 0.0)
-        memory = unpack_memory(found, tag)
+        assert found
+        memory = unpack_memory(found.pack(), tag)
         assert memory
         return memory
 

@@ -11,11 +11,14 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
+from services.recommender.core.session_candidates import (
+    collect,
+    draw_candidates,
+    expected_times,
+)
 from services.recommender.core.session_taste import (
     Taste,
     TasteModel,
-    draw_candidates,
-    expected_times,
     make_taste_model,
     observe,
     read_time,
@@ -184,7 +187,9 @@ def test_equal_tracks_are_candidates_in_order_of_rows() -> None:
 def test_expected_times_are_the_sigmoids_mean_times_the_discount() -> None:
     taste = start(MODEL, user=7, first=0)
     rows = np.array([4, 5], np.int32)
-    got = expected_times(MODEL, taste, candidates=rows, n_same_artist=np.array([0, 3]), bonus=0.0)
+    got = expected_times(
+        MODEL, taste, collect(MODEL, rows, bonus=0.0), n_same_artist=np.array([0, 3])
+    )
     for value, row, discount in zip(got, rows, (1.0, 0.8**3), strict=True):
         logit, deviation = float(MODEL.tracks[row] @ taste.mean), math.sqrt(MODEL.variance[row])
         exact = quad(lambda z, m=logit, s=deviation: expit(z) * norm.pdf(z, m, s), -20, 20)[0]
