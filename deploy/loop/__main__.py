@@ -23,9 +23,11 @@ from deploy.loop.playing import Theatre
 from deploy.loop.report import FORMATS, make_table, to_csv, to_json, to_markdown
 from deploy.steps import run_steps
 from services.recommender.core.catalog_index import make_catalog_index
-from simulator.core.world import World, make_dynamics, make_world
+from services.recommender.core.policies import make_policies
+from shared.experiments import InvalidExperimentsError
+from simulator.core.world import World, WorldError, make_dynamics, make_world
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 TABLE_WIDTH = 150
 PICTURE = Path(".segue/loop.png")
 STATE = Path(".segue/loop")
@@ -42,12 +44,19 @@ def main(words: Sequence[str]) -> int:
     plan = replace(PLANS[arguments.engine], **{k: v for k, v in sizes.items() if v is not None})
     talk, console = create_console(stderr=True), create_console()
     try:
+        make_policies(plan.experiments())
         with _open(plan, arguments, talk) as loop:
             return _run(loop, arguments, talk=talk, console=console)
+    except (InvalidExperimentsError, WorldError) as error:
+        return _refuse(error, talk, USAGE)
     except DeployError as error:
-        talk.print("[bold red]error:[/] ", end="")
-        talk.print(str(error), markup=False)
-        return FAILED
+        return _refuse(error, talk, FAILED)
+
+
+def _refuse(error: Exception, talk: Console, status: int) -> int:
+    talk.print("[bold red]error:[/] ", end="")
+    talk.print(str(error), markup=False)
+    return status
 
 
 def _run(loop: Loop, arguments: argparse.Namespace, *, talk: Console, console: Console) -> int:
