@@ -7,6 +7,8 @@ The dot product of two concatenations is the sum of the halves' dot products, an
 The recipe `track_only` has no artist half.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -56,6 +58,16 @@ class PairModel(nn.Module):
         return score
 
     @torch.no_grad()
+    def continue_from(self, arrays: Mapping[str, FloatArray]) -> None:
+        """Start from the embeddings of an earlier version; what it does not know stays drawn."""
+        halves = {"context": "context_embedding", "target": "track_embedding"}
+        for name, array in halves.items():
+            own, of_artist = np.split(arrays[array], [self.context.embedding_dim], axis=1)
+            _overlay(getattr(self, name), torch.arange(len(own)), own)
+            if self.with_artists:
+                _overlay(getattr(self, f"{name}_artist"), self.artist_rows, of_artist)
+
+    @torch.no_grad()
     def context_embedding(self) -> FloatArray:
         """Return what a first track is, both halves, (n_tracks, dim or 2 * dim)."""
         artist = self.context_artist if self.with_artists else None
@@ -91,6 +103,12 @@ def known_tracks(pairs: Pairs, n_tracks: int) -> npt.NDArray[np.bool_]:
     seen = np.zeros(n_tracks, dtype=np.bool_)
     seen[pairs.tracks] = True
     return seen
+
+
+def _overlay(embedding: nn.Embedding, rows: Tensor, vectors: FloatArray) -> None:
+    """Set the rows whose vectors are not zero; a row may be named twice, by equal vectors."""
+    is_known = torch.from_numpy((vectors != 0).any(axis=1))
+    embedding.weight[rows[is_known]] = torch.from_numpy(vectors)[is_known]
 
 
 def _draw(n: int, rows: IntArray, *, dim: int, generator: torch.Generator) -> nn.Embedding:

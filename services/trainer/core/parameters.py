@@ -28,6 +28,8 @@ class TrainingParameters:
         neighbours: Recommendations per track.
         seed: The same seed and data give the same bits on the same kind of machine.
         since, until: Half-open window of playback times; None is unbounded.
+        warm_start: Whether to start from the arrays of the version that serves, if it is of the
+            same recipe, dim and catalogue.
         activate: Whether the version serves as soon as it is published.
     """
 
@@ -40,6 +42,7 @@ class TrainingParameters:
     seed: int = 0
     since: datetime | None = None
     until: datetime | None = None
+    warm_start: bool = False
     activate: bool = True
 
 

@@ -21,6 +21,7 @@ from services.trainer.core.popularity import rank_tracks
 from services.trainer.core.retrieval import find_neighbours
 from services.trainer.core.session.recipe import fit_session
 from services.trainer.core.training import fit, predict
+from services.trainer.core.warm_start import check_arrays
 from shared.catalog import Catalog
 
 AnyArray = npt.NDArray[Any]
@@ -47,16 +48,30 @@ class Fitted:
 
 
 def fit_recipe(
-    log: PlaybackLog, catalog: Catalog, *, parameters: TrainingParameters, report: Report
+    log: PlaybackLog,
+    catalog: Catalog,
+    *,
+    parameters: TrainingParameters,
+    report: Report,
+    warm: Mapping[str, AnyArray] | None = None,
 ) -> Fitted:
     """Fit, evaluate and index the recipe that the parameters name.
 
+    Args:
+        log: To learn from.
+        catalog: Of its tracks.
+        parameters: Of the training.
+        report: Told how far it is.
+        warm: Arrays of an earlier version to start from: of the same recipe, dim and catalogue.
+
     Raises:
-        TrainingError: If the log cannot be learnt from.
+        TrainingError: If the log cannot be learnt from, or the training cannot start from `warm`.
     """
+    if warm is not None:
+        check_arrays(warm, parameters, n_tracks=len(catalog))
     report("pairing", playbacks=len(log), sessions=log.n_sessions)
     if parameters.recipe == "session":
-        session = fit_session(log, catalog, parameters=parameters, report=report)
+        session = fit_session(log, catalog, parameters=parameters, report=report, warm=warm)
         return _finish(
             log,
             catalog,
@@ -67,7 +82,9 @@ def fit_recipe(
     pairs, counts = make_pairs(log, catalog)
     train, held_out = split_by_time(pairs)
     report("training", pairs=len(pairs), **asdict(counts))
-    model, losses = fit(train, held_out, catalog.artist_rows, parameters=parameters, report=report)
+    model, losses = fit(
+        train, held_out, catalog.artist_rows, parameters=parameters, report=report, warm=warm
+    )
     report("evaluating")
     metrics = evaluate_prediction(
         predict(model, held_out), held_out, train_mean=float(train.times.mean(dtype=np.float64))

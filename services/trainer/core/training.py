@@ -1,6 +1,7 @@
 """The training loop: shuffled batches, Adam, and the epoch that validates best."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,7 @@ def fit(
     *,
     parameters: TrainingParameters,
     report: Report,
+    warm: Mapping[str, FloatArray] | None = None,
 ) -> tuple[PairModel, list[Losses]]:
     """Fit the recipe's model.
 
@@ -59,6 +61,7 @@ def fit(
         artist_rows: Artist per catalogue row.
         parameters: Of the training.
         report: Told of every epoch.
+        warm: Embeddings of an earlier version to start from; they stand if no epoch betters them.
 
     Returns:
         The model as of its best epoch, and the losses of all epochs.
@@ -70,12 +73,14 @@ def fit(
         with_artists=parameters.recipe == "artist_concat",
         seed=parameters.seed,
     )
+    if warm is not None:
+        model.continue_from(warm)
     optimiser = torch.optim.Adam(model.parameters(), lr=parameters.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(parameters.seed + 1)
     batch_size = choose_batch_size(len(train), largest=parameters.batch_size)
     pairs, held_out = Tensors.of(train), Tensors.of(validation)
     best = {name: value.clone() for name, value in model.state_dict().items()}
-    best_loss, best_epoch = math.inf, 0
+    best_loss, best_epoch = math.inf if warm is None else measure_loss(model, held_out), 0
     losses: list[Losses] = []
     for epoch in range(1, parameters.epochs + 1):
         loss = _run_epoch(model, optimiser, pairs, batch_size=batch_size, generator=generator)

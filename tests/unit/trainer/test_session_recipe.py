@@ -12,7 +12,7 @@ from services.trainer.core.playbacks import make_log
 from services.trainer.core.recipe import Fitted, fit_recipe
 from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.export import derive_start, export_arrays
-from services.trainer.core.session.fitting import N_ITERATIONS, fit_beliefs
+from services.trainer.core.session.fitting import COLD, fit_beliefs
 from services.trainer.core.session.plays import Plays, prepare_plays
 from shared.artifacts import ARRAYS
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks
@@ -144,7 +144,7 @@ def test_progress_tells_every_iteration_and_its_losses() -> None:
     parameters = TrainingParameters(recipe="session", dim=4)
     fit_recipe(log, catalog, parameters=parameters, report=lambda *a, **k: seen.append((a, k)))
     epochs = [fields for _, fields in seen if "epoch" in fields]
-    assert [fields["epoch"] for fields in epochs] == list(range(1, N_ITERATIONS + 1))
+    assert [fields["epoch"] for fields in epochs] == list(range(1, COLD.n_iterations + 1))
     assert all(np.isfinite(f["train"]) and np.isfinite(f["track_loss"]) for f in epochs)
     stages = list(dict.fromkeys(stage for (stage,), _ in seen))
     assert stages == ["pairing", "training", "evaluating", "neighbours"]

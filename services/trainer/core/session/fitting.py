@@ -1,5 +1,7 @@
 """The training of the recipe `session`: a rough start, then rounds of belief propagation."""
 
+from dataclasses import dataclass
+
 import torch
 
 from services.trainer.core.errors import TrainingError
@@ -15,12 +17,29 @@ from services.trainer.core.session.interests import (
 )
 from services.trainer.core.session.listeners import update_listeners
 from services.trainer.core.session.plays import Plays
-from services.trainer.core.session.start import fit_start
+from services.trainer.core.session.start import Start, fit_start
 from services.trainer.core.session.tracks import update_tracks
 
-N_ITERATIONS = 6
-REGROUP_AFTER = (1, 3)
-GENRES_FROM = 2
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens in which iteration, counted from 0.
+
+    Attributes:
+        n_iterations: In all.
+        regroup_after: After these, sessions are grouped into interests anew.
+        genres_from: From this one on, artists are a mixture of genres.
+    """
+
+    n_iterations: int
+    regroup_after: tuple[int, ...]
+    genres_from: int
+
+
+COLD = Plan(n_iterations=6, regroup_after=(1, 3), genres_from=2)
+# Vectors that an earlier training found are no rough model: they group sessions well at once, and
+# grouping them anew would cost an iteration.
+WARM = Plan(n_iterations=3, regroup_after=(), genres_from=1)
 
 
 @torch.no_grad()
@@ -32,6 +51,7 @@ def fit_beliefs(
     seed: int,
     report: Report,
     prior: Prior | None = None,
+    start: Start | None = None,
 ) -> Beliefs:
     """Fit all that is believed.
 
@@ -43,13 +63,16 @@ def fit_beliefs(
         report: Told the loss of every iteration: minus the mean log likelihood of a playback
             predicted from all the others, as its interest (`train`) and its track were updated.
         prior: Scales, if not the usual.
+        start: Where to start from, if not from a rough model of these plays.
 
     Raises:
         TrainingError: If the beliefs leave the finite numbers.
     """
     prior = prior or Prior()
-    with torch.enable_grad():
-        start = fit_start(plays, artist_rows, dim=dim, seed=seed, report=report)
+    plan = COLD if start is None else WARM
+    if start is None:
+        with torch.enable_grad():
+            start = fit_start(plays, artist_rows, dim=dim, seed=seed, report=report)
     beliefs = Beliefs(plays, artist_rows, start, prior)
     genres = Genres(
         dim=dim,
@@ -59,22 +82,24 @@ def fit_beliefs(
         seed=seed,
     )
     _group(beliefs)
-    for iteration in range(N_ITERATIONS):
-        loss, track_loss = _iterate(beliefs, genres, iteration)
+    for iteration in range(plan.n_iterations):
+        loss, track_loss = _iterate(beliefs, genres, iteration=iteration, plan=plan)
         report("training", epoch=iteration + 1, train=loss, track_loss=track_loss)
     return beliefs
 
 
-def _iterate(beliefs: Beliefs, genres: Genres, iteration: int) -> tuple[float, float]:
+def _iterate(
+    beliefs: Beliefs, genres: Genres, *, iteration: int, plan: Plan
+) -> tuple[float, float]:
     """Update everything once; return the losses before interests and before tracks."""
-    genres.wants_mixture = iteration >= GENRES_FROM
+    genres.wants_mixture = iteration >= plan.genres_from
     loss = update_interests(beliefs)
     update_listeners(beliefs)
     if iteration > 0:
         update_centres(beliefs)
     track_loss = update_tracks(beliefs, genres)
     _check_finite(beliefs)
-    if iteration in REGROUP_AFTER:
+    if iteration in plan.regroup_after:
         _group(beliefs)
     return loss, track_loss
 

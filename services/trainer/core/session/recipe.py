@@ -1,5 +1,6 @@
 """The recipe `session`, from a log to a model version's arrays and metrics."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.trainer.core.retrieval import find_neighbours
 from services.trainer.core.session.export import export_arrays, measure_beliefs
 from services.trainer.core.session.fitting import fit_beliefs
 from services.trainer.core.session.plays import prepare_plays
+from services.trainer.core.session.start import continue_from
 from shared.catalog import Catalog
 
 
@@ -26,7 +28,12 @@ class FittedSession:
 
 
 def fit_session(
-    log: PlaybackLog, catalog: Catalog, *, parameters: TrainingParameters, report: Report
+    log: PlaybackLog,
+    catalog: Catalog,
+    *,
+    parameters: TrainingParameters,
+    report: Report,
+    warm: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> FittedSession:
     """Fit beliefs to the whole log, and measure them by leaving out each playback in turn.
 
@@ -38,7 +45,12 @@ def fit_session(
     plays = prepare_plays(log, catalog)
     report("training", plays=len(plays), gamma=plays.gamma)
     beliefs = fit_beliefs(
-        plays, catalog.artist_rows, dim=parameters.dim, seed=parameters.seed, report=report
+        plays,
+        catalog.artist_rows,
+        dim=parameters.dim,
+        seed=parameters.seed,
+        report=report,
+        start=None if warm is None else continue_from(warm, plays),
     )
     report("evaluating")
     metrics = measure_beliefs(beliefs) | {"n_plays": float(len(plays))}

@@ -5,8 +5,12 @@
 The session's interest is taken to be its first track f; beliefs then tell the two apart.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -76,6 +80,24 @@ class RoughModel:
         slope = (self.log_slope**2).sum() / SLOPE_VARIANCE
         offset = ((self.offset - OFFSET_MEAN) ** 2).sum() / OFFSET_VARIANCE
         return 0.5 * (self.dim * embedding + slope + offset)
+
+
+def continue_from(arrays: Mapping[str, npt.NDArray[Any]], plays: Plays) -> Start:
+    """Start from the vectors and listeners of an earlier version; new listeners are average.
+
+    It saves the rough model, and iterations; it is no memory: what is believed in the end comes
+    from the plays alone.
+
+    Args:
+        arrays: Of a version of the recipe `session`, of the same catalogue.
+        plays: To fit.
+    """
+    user_ids, listeners = arrays["user_ids"], arrays["user_listener"]
+    rows = np.searchsorted(user_ids, plays.user_ids)
+    is_known = np.append(user_ids, -1)[rows] == plays.user_ids
+    known = torch.from_numpy(listeners[np.where(is_known, rows, -1)])
+    track = torch.from_numpy(arrays["track_embedding"]).clone()
+    return Start(track, known[:, 0].clone(), known[:, 1].clone())
 
 
 def fit_start(plays: Plays, artist_rows: IntArray, *, dim: int, seed: int, report: Report) -> Start:
