@@ -3,9 +3,16 @@
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ClassVar, TypeVar
 
+from deploy.errors import DeployError
+
 T = TypeVar("T")
+
+
+class WorkerDiedError(DeployError):
+    """A forked process that died."""
 
 
 class _Work:
@@ -35,11 +42,14 @@ def map_forked(
         n_workers: Processes.
 
     Raises:
-        BrokenProcessPool: If one dies.
+        WorkerDiedError: If one dies.
     """
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(n_workers, context, _begin, (function,)) as pool:
-        yield from pool.map(_call, items)
+    try:
+        with ProcessPoolExecutor(n_workers, context, _begin, (function,)) as pool:
+            yield from pool.map(_call, items)
+    except BrokenProcessPool as error:
+        raise WorkerDiedError("a process was killed; is there enough memory?") from error
 
 
 def _begin(function: Callable[..., Any]) -> None:

@@ -9,8 +9,9 @@ from deploy.loop.forks import run_forked
 from deploy.loop.plan import Plan
 from deploy.loop.playing import Theatre
 from deploy.loop.plays import Plays, Visits, from_rollout, join_plays, to_trainer_log
-from deploy.steps import Show
+from deploy.steps import Show, StepError
 from services.recommender.core.models import Models, make_served_model
+from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import (
     DEFAULT_DIMS,
     RecipeName,
@@ -46,9 +47,12 @@ class InProcess:
     def train(self, day: int, show: Show) -> Trained:
         """Train in a process of its own, as the trainer does."""
         started = time.monotonic()
-        fitted = run_forked(
-            fit_days, self.log, self.catalog, "session", self.plan.seed, self._arrays
-        )
+        try:
+            fitted = run_forked(
+                fit_days, self.log, self.catalog, "session", self.plan.seed, self._arrays
+            )
+        except TrainingError as error:
+            raise StepError(f"training failed: {error}") from error
         seconds = time.monotonic() - started
         trained = Trained(
             version=f"day-{day}", arrays=fitted.arrays, metrics=fitted.metrics, seconds=seconds

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from redis.exceptions import RedisError
 from rich.console import Console
 
 from deploy.local.programs import Stack
@@ -37,7 +38,7 @@ from deploy.services import (
 )
 from deploy.settings import DemoSettings
 from deploy.steps import Show, StepError
-from shared.artifacts import ModelVersion, fetch_model
+from shared.artifacts import ArtifactError, ModelVersion, fetch_model
 from shared.redis_client import create_redis
 from simulator.adapters.logger_client import Receipt, send_events
 from simulator.adapters.patient_http import PatientClient, ServiceError
@@ -92,7 +93,7 @@ class Live:
         )
         metrics = fetch_metrics(self.limits.trainer_url, version)
         wait_for_model(self.limits.recommender_url, version, timeout_s=MODEL_TIMEOUT_S)
-        model = asyncio.run(self.fetch(version))
+        model = _run(self.fetch(version))
         return Trained(
             version=version, arrays=model.arrays, metrics=metrics, seconds=metrics["training_s"]
         )
@@ -224,5 +225,5 @@ def free_ports(n: int) -> list[int]:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
-    except ServiceError as error:
+    except (ServiceError, ArtifactError, RedisError) as error:
         raise StepError(str(error)) from error

@@ -57,7 +57,7 @@ class Theatre:
             advance: Told of the sessions played, now and then.
 
         Raises:
-            BrokenProcessPool: If a process dies.
+            WorkerDiedError: If a process dies.
         """
         prepare(self.dynamics, self.seed, episodes)
         decider = Decider(self.index, experiments, seed=self.recommender_seed, clock=Clock())

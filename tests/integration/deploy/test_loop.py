@@ -51,6 +51,17 @@ def test_wrong_words_are_refused(words: list[str], capsys: pytest.CaptureFixture
     assert refusal.value.code == 2
 
 
+def test_a_training_that_fails_leaves_the_days_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One listener: the trainer refuses to learn from one alone.
+    words = ("--users", "1", "--format", "json", "--picture", str(tmp_path / "days.png"))
+    status, output, errors = run(capsys, *words)
+    assert status == 1
+    assert "one user" in errors
+    assert [day["day"] for day in without_clocks(output)] == [0]
+
+
 def test_a_world_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, errors = run(capsys, "--epsilon", "2")
     assert status == 2

@@ -2,12 +2,11 @@
 
 import os
 import signal
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
 
-from deploy.loop.forks import map_forked, run_forked
+from deploy.loop.forks import WorkerDiedError, map_forked, run_forked
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])
@@ -29,5 +28,5 @@ def test_an_error_is_raised_here() -> None:
 
 
 def test_a_process_that_dies_does_not_hang_the_others() -> None:
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(WorkerDiedError, match="memory"):
         run_forked(lambda: os.kill(os.getpid(), signal.SIGKILL))
