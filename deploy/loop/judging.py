@@ -10,6 +10,7 @@ from deploy.loop.inprocess import count_up, serve
 from deploy.loop.measures import Measured, find_treated, measure
 from deploy.loop.plan import FIRST_JUDGED, Plan
 from deploy.loop.playing import Theatre
+from deploy.loop.plays import Visits
 from deploy.steps import Show
 from simulator.core.bounds import Oracle
 from simulator.core.draws import episode_keys
@@ -25,16 +26,15 @@ class Judge:
     plan: Plan
     theatre: Theatre
 
-    def play_greedily(self, trained: Trained, show: Show) -> Measured:
-        """Measure a model that does not explore."""
+    def play_greedily(self, trained: Trained, show: Show) -> Visits:
+        """Play with a model that does not explore."""
         episodes = self.choose_sessions(self.plan.judged)
-        played = self.theatre.play(
+        return self.theatre.play(
             self.plan.experiments(explores=False),
             serve(trained, self.theatre),
             episodes,
             advance=count_up(show, len(episodes), "sessions"),
-        )
-        return measure(played.visits.times, played.users)
+        ).visits
 
     def play_oracle(self) -> Measured:
         """Measure the oracle."""

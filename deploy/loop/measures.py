@@ -40,7 +40,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
         ratio: Treatment over control.
         greedy: Time per session of the same model without exploration.
         oracle: Time per session of the oracle, on sessions of `greedy`.
-        oracle_share: `greedy` over `oracle`.
+        oracle_share: `greedy`, or without it `treatment`, over `oracle`; sessions that both
+            played make the interval wider than it need be.
         training_s: Of the model that the treatment had.
         model_version: Its id.
         metrics: Of its evaluation.

@@ -8,6 +8,7 @@ import numpy as np
 
 from shared.experiments import ExperimentSet, parse_experiments
 from simulator.core.dynamics import EpisodeArray
+from simulator.core.listeners import IntArray
 from simulator.core.world import WorldParameters
 
 EXPERIMENT = "LOOP"
@@ -60,6 +61,10 @@ class Plan:
         """Return a day's episodes, days counted from 1; the history has those before."""
         first = self.history + (day - 1) * self.sessions
         return np.arange(first, first + self.sessions)
+
+    def count_cut(self, lengths: IntArray) -> int:
+        """Count the sessions that were cut, by their playbacks."""
+        return int(np.count_nonzero(lengths >= self.most_plays))
 
     def experiments(self, *, explores: bool = True) -> ExperimentSet:
         """Define the experiment: `random` against `session`.
