@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from deploy.loop.measures import Day, Measured
 
@@ -26,7 +26,7 @@ def save_picture(days: Sequence[Day], path: Path, *, title: str) -> None:
     tried = [day for day in days if day.treatment is not None]
     _draw_history(axes, days[0])
     _draw_line(axes, tried, lambda day: day.control, "control", CONTROL)
-    _draw_line(axes, tried, lambda day: day.treatment, "treatment", TREATMENT, aside=46, rise=9)
+    _draw_line(axes, tried, lambda day: day.treatment, "treatment", TREATMENT, aside=38, rise=9)
     _draw_greedy(axes, tried)
     _draw_oracle(axes, days)
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=14)
@@ -37,7 +37,7 @@ def save_picture(days: Sequence[Day], path: Path, *, title: str) -> None:
 def _style(axes: Axes, days: Sequence[Day]) -> None:
     axes.set_yscale("log")
     _tick(axes.yaxis, "{:g}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xticks([day.day for day in days])
     axes.set_ylabel("mean time per session, in tracks heard in full", color=MUTED)
     axes.set_xlabel(
         "day; each day's model is trained on all days before, day 0 is the history", color=MUTED
@@ -82,7 +82,7 @@ def _draw_line(
         axes.annotate(
             f"{value:,.0f}" if value >= 10 else f"{value:.1f}",
             (day, value),
-            xytext=(0, 9),
+            xytext=(-4, 9),
             textcoords="offset points",
             ha="center",
             color=colour,
@@ -99,7 +99,7 @@ def _draw_greedy(axes: Axes, days: Sequence[Day]) -> None:
     y = [greedy.value for _, greedy in points]
     margins = [greedy.margin for _, greedy in points]
     axes.errorbar(x, y, margins, fmt="D", markersize=5, mfc="white", color=GREEDY, linewidth=1.4)
-    _label(axes, x[-1], y[-1], "same model, not exploring", GREEDY, aside=16, rise=-9)
+    _label(axes, x[-1], y[-1], "when not exploring", GREEDY, aside=16, rise=-9)
 
 
 def _draw_oracle(axes: Axes, days: Sequence[Day]) -> None:
