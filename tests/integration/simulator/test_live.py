@@ -39,6 +39,7 @@ async def play(
     catalog: Catalog = WORLD.catalog,
     notify: Callable[[str], None] = lambda _: None,
     results: list[Result] | None = None,
+    most_tracks: int | None = None,
 ) -> list[Result]:
     results = [] if results is None else results
     client = PatientClient(
@@ -53,6 +54,7 @@ async def play(
             episodes=range(n_episodes),
             concurrency=concurrency,
             on_result=results.append,
+            most_tracks=most_tracks,
         )
     return sorted(results, key=lambda result: result.episode)
 
@@ -80,6 +82,16 @@ async def test_a_user_is_in_one_session_at_a_time(service: FakeRecommender) -> N
     results = await play(service.url, 300, concurrency=64)
     assert len({result.user for result in results}) < 64  # sessions had to wait
     assert service.overlaps == 0
+
+
+async def test_a_session_that_is_cut_is_closed(service: FakeRecommender) -> None:
+    whole = await play(service.url, 30)
+    service.requests.clear()
+    cut = await play(service.url, 30, most_tracks=6)
+    assert max(result.tracks for result in whole) > 6
+    assert [result.tracks for result in cut] == [min(result.tracks, 6) for result in whole]
+    n_closed = sum(path.startswith("/last/") for path, _, _ in service.requests)
+    assert n_closed == 30
 
 
 async def test_a_fault_of_the_connection_repeats_the_step_with_its_key(

@@ -109,6 +109,13 @@ def test_every_program_of_segue_is_pointed_at_the_stack_s_own_servers() -> None:
     assert environment["SEGUE_TRAINER_PORT"] == "5002"
 
 
+def test_the_experiments_are_the_houses_unless_others_are_named() -> None:
+    name = "SEGUE_RECOMMENDER_EXPERIMENTS"
+    usual = segue_environment(parse_settings({}))[name]
+    assert usual.endswith("deploy/experiments.yaml")
+    assert segue_environment(parse_settings({name: "/own.yaml"}))[name] == "/own.yaml"
+
+
 def test_postgres_is_asked_for_a_fast_shutdown() -> None:
     programs = {each.name: each for each in segue_programs(parse_settings({}, ROOT))}
     assert programs["postgres"].stop_signal == "INT"
