@@ -12,11 +12,11 @@ oracle. `make loop ENGINE=inprocess` prints the days themselves.
 import argparse
 
 from deploy.display import create_console
-from deploy.loop.__main__ import make_theatre
 from deploy.loop.days import Loop, measure_all, tell
 from deploy.loop.inprocess import InProcess
 from deploy.loop.judging import Judge
 from deploy.loop.plan import Plan
+from deploy.loop.playing import make_theatre
 from deploy.steps import run_steps
 from simulator.core.world import make_world
 

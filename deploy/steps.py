@@ -50,6 +50,18 @@ def run_steps(steps: Sequence[Step], console: Console) -> bool:
     return True
 
 
+def count_up(show: Show, total: int, unit: str) -> Callable[[int], None]:
+    """Return what shows a growing number."""
+    n_done = 0
+
+    def advance(n: int) -> None:
+        nonlocal n_done
+        n_done += n
+        show(f"{n_done:,} of {total:,} {unit}")
+
+    return advance
+
+
 def _run_step(step: Step, console: Console) -> str:
     status = console.status("")
 

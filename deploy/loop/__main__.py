@@ -19,13 +19,12 @@ from deploy.loop.engine import Engine
 from deploy.loop.inprocess import InProcess
 from deploy.loop.judging import Judge
 from deploy.loop.plan import Plan
-from deploy.loop.playing import Theatre
+from deploy.loop.playing import Theatre, make_theatre
 from deploy.loop.report import FORMATS, make_table, to_csv, to_json, to_markdown
 from deploy.steps import run_steps
-from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.policies import make_policies
 from shared.experiments import InvalidExperimentsError
-from simulator.core.world import World, WorldError, make_dynamics, make_world
+from simulator.core.world import WorldError, make_world
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 TABLE_WIDTH = 150
@@ -68,7 +67,7 @@ def _run(loop: Loop, arguments: argparse.Namespace, *, talk: Console, console: C
     if loop.days:
         _show(loop, arguments.format, console)
         if len(loop.days) > 1:
-            from deploy.loop.picture import save_picture
+            from deploy.loop.picture import save_picture  # a second, for who draws
 
             title = f"{loop.plan.sessions:,} sessions a day on {loop.plan.tracks:,} tracks"
             save_picture(loop.days, arguments.picture, title=title)
@@ -92,21 +91,10 @@ def _open(plan: Plan, arguments: argparse.Namespace, talk: Console) -> Iterator[
         theatre = make_theatre(plan, world, arguments.workers)
         yield _assemble(plan, InProcess(plan, world.catalog, theatre), theatre)
         return
-    from deploy.loop.live import open_live
+    from deploy.loop.live import open_live  # needs what runs a local stack
 
     with open_live(plan, arguments.state, talk) as live:
         yield _assemble(plan, live, make_theatre(plan, live.world, arguments.workers))
-
-
-def make_theatre(plan: Plan, world: World, n_workers: int) -> Theatre:
-    """Make the place where sessions are played in process."""
-    return Theatre(
-        dynamics=make_dynamics(world),
-        index=make_catalog_index(world.catalog),
-        seed=plan.seed,
-        most_plays=plan.most_plays,
-        n_workers=n_workers,
-    )
 
 
 def _assemble(plan: Plan, engine: Engine, theatre: Theatre) -> Loop:

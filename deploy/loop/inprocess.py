@@ -1,7 +1,6 @@
 """The engine of this process: the services' own decisions and training, without the services."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deploy.loop.engine import Arrays, Trained
@@ -9,8 +8,8 @@ from deploy.loop.forks import run_forked
 from deploy.loop.plan import Plan
 from deploy.loop.playing import Theatre
 from deploy.loop.plays import Plays, Visits, from_rollout, join_plays, to_trainer_log
-from deploy.steps import Show, StepError
-from services.recommender.core.models import Models, make_served_model
+from deploy.steps import Show, StepError, count_up
+from services.recommender.core.models import Models
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import (
     DEFAULT_DIMS,
@@ -57,7 +56,7 @@ class InProcess:
         trained = Trained(
             version=f"day-{day}", arrays=fitted.arrays, metrics=fitted.metrics, seconds=seconds
         )
-        self.models = serve(trained, self.theatre)
+        self.models = self.theatre.serve(trained)
         self._arrays = fitted.arrays
         return trained
 
@@ -72,18 +71,6 @@ class InProcess:
         )
         self.log.append(played)
         return played.visits
-
-
-def count_up(show: Show, total: int, unit: str) -> Callable[[int], None]:
-    """Return what shows a growing number."""
-    n_done = 0
-
-    def advance(n: int) -> None:
-        nonlocal n_done
-        n_done += n
-        show(f"{n_done:,} of {total:,} {unit}")
-
-    return advance
 
 
 def fit_days(
@@ -105,12 +92,3 @@ def fit_days(
     parameters = TrainingParameters(recipe=recipe, dim=DEFAULT_DIMS[recipe], seed=seed)
     playbacks = make_log(to_trainer_log(log, catalog))
     return fit_recipe(playbacks, catalog, parameters=parameters, report=report_nothing, warm=warm)
-
-
-def serve(trained: Trained, theatre: Theatre) -> Models:
-    """Serve a version to everybody."""
-    index = theatre.index
-    served = make_served_model(
-        trained.version, checksum=index.checksum, arrays=trained.arrays, catalog=index
-    )
-    return Models({"latest": served})

@@ -6,12 +6,11 @@ import numpy as np
 
 from deploy.loop.engine import Trained
 from deploy.loop.forks import map_forked
-from deploy.loop.inprocess import count_up, serve
 from deploy.loop.measures import Measured, find_treated, measure
 from deploy.loop.plan import FIRST_JUDGED, Plan
 from deploy.loop.playing import Theatre
 from deploy.loop.plays import Visits
-from deploy.steps import Show
+from deploy.steps import Show, count_up
 from simulator.core.bounds import Oracle
 from simulator.core.draws import episode_keys
 from simulator.core.dynamics import EpisodeArray
@@ -31,7 +30,7 @@ class Judge:
         episodes = self.choose_sessions(self.plan.judged)
         return self.theatre.play(
             self.plan.experiments(explores=False),
-            serve(trained, self.theatre),
+            self.theatre.serve(trained),
             episodes,
             advance=count_up(show, len(episodes), "sessions"),
         ).visits

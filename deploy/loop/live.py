@@ -26,7 +26,6 @@ from deploy.local.settings import (
 )
 from deploy.local.stack import clean, down, up
 from deploy.loop.engine import Trained
-from deploy.loop.inprocess import count_up
 from deploy.loop.plan import Plan
 from deploy.loop.plays import Visits, from_rollout, join_plays
 from deploy.services import (
@@ -37,7 +36,7 @@ from deploy.services import (
     wait_for_model,
 )
 from deploy.settings import DemoSettings
-from deploy.steps import Show, StepError
+from deploy.steps import Show, StepError, count_up
 from shared.artifacts import ArtifactError, ModelVersion, fetch_model
 from shared.redis_client import create_redis
 from simulator.adapters.logger_client import Receipt, send_events
@@ -79,8 +78,9 @@ class Live:
         """Send the history to the logger, as of yesterday."""
         played = play_history(self.dynamics, seed=self.plan.seed, n_sessions=self.plan.history)
         receipt = _run(self._send(played, show))
-        if receipt.stored != played.n_playbacks:
-            raise StepError(f"of {played.n_playbacks:,} events {receipt.stored:,} were stored")
+        n_stored = receipt.stored + receipt.duplicates  # of chunks that had to be sent again
+        if n_stored != played.n_playbacks:
+            raise StepError(f"of {played.n_playbacks:,} events {n_stored:,} were stored")
         return join_plays([from_rollout(part) for part in played.parts if len(part)]).visits
 
     def train(self, day: int, show: Show) -> Trained:

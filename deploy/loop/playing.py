@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deploy.loop.engine import Trained
 from deploy.loop.forks import map_forked
+from deploy.loop.plan import Plan
 from deploy.loop.plays import Plays, join_plays
-from services.recommender.core.catalog_index import CatalogIndex
+from services.recommender.core.catalog_index import CatalogIndex, make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
-from services.recommender.core.models import Models
+from services.recommender.core.models import LATEST, Models, make_served_model
 from shared.experiments import ExperimentSet
 from simulator.core.dynamics import Dynamics, EpisodeArray
 from simulator.core.live_session import LiveSession
+from simulator.core.world import World, make_dynamics
 from simulator.live import prepare
 
 EPISODES_AT_ONCE = 25  # few, so that the last process ends soon after the others
@@ -39,6 +42,16 @@ class Theatre:
     recommender_seed: int = 0
     most_plays: int
     n_workers: int
+
+    def serve(self, trained: Trained) -> Models:
+        """Serve a version to everybody."""
+        served = make_served_model(
+            trained.version,
+            checksum=self.index.checksum,
+            arrays=trained.arrays,
+            catalog=self.index,
+        )
+        return Models({LATEST: served})
 
     def play(
         self,
@@ -92,3 +105,14 @@ class Theatre:
             hundredths=np.rint(np.array(times) * 100).astype(np.uint8),
             n_fallbacks=n_fallbacks,
         )
+
+
+def make_theatre(plan: Plan, world: World, n_workers: int) -> Theatre:
+    """Make the place where sessions are played in process."""
+    return Theatre(
+        dynamics=make_dynamics(world),
+        index=make_catalog_index(world.catalog),
+        seed=plan.seed,
+        most_plays=plan.most_plays,
+        n_workers=n_workers,
+    )

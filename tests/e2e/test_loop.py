@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deploy.loop.__main__ import make_theatre
 from deploy.loop.days import Loop
 from deploy.loop.engine import Trained
-from deploy.loop.inprocess import serve
 from deploy.loop.judging import Judge
 from deploy.loop.live import Live, open_live
 from deploy.loop.measures import Day, find_treated
 from deploy.loop.plan import Plan, make_experiments
-from deploy.loop.playing import Theatre
+from deploy.loop.playing import Theatre, make_theatre
 from deploy.loop.plays import Plays, Visits
 from deploy.services import train
 from deploy.steps import Show, run_steps
@@ -32,7 +30,7 @@ PLAN = Plan(
 )
 
 SESSIONS = """
-SELECT user_id, session_id, track_id, time FROM events
+SELECT user_id, session_id, track_id, time, propensity FROM events
 WHERE session_id IN (SELECT session_id FROM events WHERE model_version = $1)
 ORDER BY session_id, position
 """
@@ -82,7 +80,7 @@ class Finished:
     def judge(self, experiments: ExperimentSet, trained: Trained) -> np.ndarray:
         """Return the times of the sessions that judge a model."""
         episodes = Judge(PLAN, self.theatre).choose_sessions(PLAN.judged)
-        return self.theatre.play(experiments, serve(trained, self.theatre), episodes).visits.times
+        return self.theatre.play(experiments, self.theatre.serve(trained), episodes).visits.times
 
     def judge_day(self, day: int) -> np.ndarray:
         """Judge a day's model."""
@@ -94,7 +92,7 @@ class Finished:
 
     def replay(self, day: int) -> Plays:
         """Play a day in process with the version that served it."""
-        models = serve(self.engine.trained[day - 1], self.theatre)
+        models = self.theatre.serve(self.engine.trained[day - 1])
         return self.theatre.play(PLAN.experiments(), models, PLAN.episodes(day))
 
 
@@ -172,6 +170,17 @@ def test_both_engines_give_each_session_the_same_time(finished: Finished, day: i
 
 def test_both_engines_give_the_same_recommendations(finished: Finished) -> None:
     assert group(finished) == group_replayed(finished, finished.replay(1))
+
+
+def test_every_exploration_is_logged_with_its_propensity(finished: Finished) -> None:
+    logged = np.array([row["propensity"] for row in finished.stored if row["propensity"]])
+    n_candidates = PLAN.tracks  # fewer than the recommender would compare
+    explored = logged < 0.5
+    assert (logged[explored] >= PLAN.epsilon / n_candidates).all()
+    assert (logged[explored] < 2 * PLAN.epsilon / n_candidates).all()
+    assert (logged[~explored] > 1 - PLAN.epsilon).all()
+    # As often as it should be, within five standard errors.
+    assert abs(explored.mean() - PLAN.epsilon) < 5 * (PLAN.epsilon / len(logged)) ** 0.5
 
 
 def group(finished: Finished) -> dict[int, list[list[tuple[int, float]]]]:

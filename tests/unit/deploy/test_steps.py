@@ -6,7 +6,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from deploy.steps import Show, Step, StepError, run_steps
+from deploy.steps import Show, Step, StepError, count_up, run_steps
 
 
 def run(*steps: Step) -> tuple[bool, str]:
@@ -54,3 +54,11 @@ def test_an_error_of_the_program_itself_is_not_swallowed() -> None:
 def test_brackets_in_messages_are_printed_as_they_are() -> None:
     _, output = run(failing(StepError("loc [bold] is missing")))
     assert "loc [bold] is missing" in output
+
+
+def test_a_growing_number_is_shown() -> None:
+    shown: list[str] = []
+    advance = count_up(shown.append, 2_500, "sessions")
+    advance(1_000)
+    advance(500)
+    assert shown == ["1,000 of 2,500 sessions", "1,500 of 2,500 sessions"]

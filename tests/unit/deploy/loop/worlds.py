@@ -1,8 +1,7 @@
 """A world small enough to loop in."""
 
-from deploy.loop.__main__ import make_theatre
 from deploy.loop.plan import Plan
-from deploy.loop.playing import Theatre
+from deploy.loop.playing import Theatre, make_theatre
 from simulator.core.world import World, make_world
 
 PLAN = Plan(days=2, tracks=300, users=60, history=400, sessions=80, judged=30, bounded=20, seed=3)
