@@ -5,7 +5,8 @@ python -m benchmarks.session_recommender [--tracks 50000] [--dim 32] [--plays 10
 Plays sessions through the decision that the service makes, without HTTP and Redis, on a synthetic
 model: CPU microseconds per decision, state decoded and encoded, for `contextual` and for `session`
 with some numbers of candidates, as a ratio to `contextual` in the same run; the dearest decisions
-(those that draw candidates anew); and the bytes that a session is between two requests.
+(those that draw candidates anew); the bytes that a session is between two requests; and the same
+decisions in sessions that stay in the process, as `make loop ENGINE=inprocess` plays them.
 """
 
 import argparse
@@ -61,6 +62,19 @@ def measure(
     return costs, largest
 
 
+def measure_kept(decider: Decider, models: Models, *, n_sessions: int, n_plays: int) -> float:
+    """Return CPU microseconds of a decision whose session stays in the process."""
+    rng = np.random.default_rng(1)
+    started = time.process_time()
+    for user in range(n_sessions):
+        session = decider.open_session(user, models)
+        row, listened = int(rng.integers(0, 1000)), 1.0
+        for _ in range(n_plays):
+            row = session.recommend(row, listened).choice.row
+            listened = int(rng.integers(0, 101)) / 100
+    return (time.process_time() - started) / (n_sessions * n_plays) * 1e6
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -77,15 +91,16 @@ def main() -> None:
     for name, parameters in variants:
         decider = make_decider(index, name, parameters)
         measure(decider, models, n_sessions=2, n_plays=20)
-        costs, largest = measure(
-            decider, models, n_sessions=arguments.sessions, n_plays=arguments.plays
-        )
+        sizes = {"n_sessions": arguments.sessions, "n_plays": arguments.plays}
+        costs, largest = measure(decider, models, **sizes)
+        kept = measure_kept(decider, models, **sizes)
         mean = float(np.mean(costs))
         baseline = baseline or mean
         print(
             f"{name:10} {parameters or ''!s:22} {mean:7.1f} us a decision, "
             f"{mean / baseline:5.2f} times contextual; median {np.median(costs):6.1f}, "
-            f"p99 {np.percentile(costs, 99):7.1f}; state at most {largest:,} bytes",
+            f"p99 {np.percentile(costs, 99):7.1f}; state at most {largest:,} bytes; "
+            f"kept {kept:6.1f} us",
             flush=True,
         )
 
