@@ -27,6 +27,7 @@ STATE_ENTRIES = (
     "world",
     "world.unfinished",
     "models",
+    "spool",
     "supervisord.conf",
     "supervisord.pid",
     "supervisor.sock",

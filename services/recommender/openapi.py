@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 
-from services.recommender.core.decisions import Answer
+from services.recommender.core.answers import Answer
 from services.recommender.parsing import MAX_BODY, MAX_KEY, PlaybackBody
 from shared.catalog import Track
 from shared.events import MAX_ID

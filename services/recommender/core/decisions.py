@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
-from uuid import UUID
 
 import msgspec
 import numpy as np
 
+from services.recommender.core.answers import Answer, tell_event
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.draws import Draw
 from services.recommender.core.models import Models
@@ -41,35 +41,6 @@ class Clock(msgspec.Struct, frozen=True):
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     seconds: Callable[[], float] = perf_counter
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of an answer; botify's clients read the first two fields.
-
-    Attributes:
-        user: Listener id.
-        track: Recommended track; absent after `last`.
-        session: Session id.
-        recommender: Policy that chose the track.
-        propensity: P(track | context) under that policy.
-        model_version: Model version that it read, if any.
-        fallback: Why the treatment's own recommender did not answer.
-        experiments: Treatment per running experiment.
-        explanation: Why this track, if the request asked and its recommender can say: `anchor`, the
-            track that opened the session; `score`, the expected time before the `discount` for
-            earlier tracks of the artist; `candidates`, how many were compared; `uncertainty`, the
-            standard deviation of the score's logit that comes from the session's taste.
-    """
-
-    user: int
-    track: int | None = None
-    session: UUID
-    recommender: str | None = None
-    propensity: float | None = None
-    model_version: str | None = None
-    fallback: str | None = None
-    experiments: dict[str, str] = {}
-    explanation: dict[str, int | float] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -157,7 +128,7 @@ class Decider:
             )
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
-        event = _event(report, session, answer, now=now, latency=latency, experiments=assigned)
+        event = tell_event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
 
     def open_session(self, user: int, models: Models) -> OpenSession:
@@ -227,31 +198,3 @@ def _repeat(report: Report, state: UserState, receipt: Receipt) -> Outcome:
 def _state(report: Report, session: Session | None, answer: bytes) -> UserState | None:
     receipt = None if report.key is None else Receipt(report, answer)
     return UserState(session, receipt) if session or receipt else None
-
-
-def _event(
-    report: Report,
-    session: Session,
-    answer: Answer,
-    *,
-    now: datetime,
-    latency: float,
-    experiments: dict[str, str],
-) -> Event:
-    return Event(
-        event_id=make_event_id(now),
-        message=report.message,
-        timestamp=now,
-        user=report.user,
-        session=session.session,
-        position=session.position,
-        track=report.track,
-        time=report.time,
-        latency=latency,
-        recommendation=answer.track,
-        recommender=answer.recommender,
-        model_version=answer.model_version,
-        propensity=answer.propensity,
-        fallback=answer.fallback,
-        experiments=experiments,
-    )

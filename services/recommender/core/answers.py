@@ -1,0 +1,76 @@
+"""What a listener is answered, and the event that tells of it."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from services.recommender.core.sessions import Report, Session
+from shared.events import Event, make_event_id
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of an answer; botify's clients read the first two fields.
+
+    Attributes:
+        user: Listener id.
+        track: Recommended track; absent after `last`.
+        session: Session id.
+        recommender: Policy that chose the track.
+        propensity: P(track | context) under that policy.
+        model_version: Model version that it read, if any.
+        fallback: Why the treatment's own recommender did not answer.
+        experiments: Treatment per running experiment.
+        explanation: Why this track, if the request asked and its recommender can say: `anchor`, the
+            track that opened the session; `score`, the expected time before the `discount` for
+            earlier tracks of the artist; `candidates`, how many were compared; `uncertainty`, the
+            standard deviation of the score's logit that comes from the session's taste.
+    """
+
+    user: int
+    track: int | None = None
+    session: UUID
+    recommender: str | None = None
+    propensity: float | None = None
+    model_version: str | None = None
+    fallback: str | None = None
+    experiments: dict[str, str] = {}
+    explanation: dict[str, int | float] | None = None
+
+
+def tell_event(
+    report: Report,
+    session: Session,
+    answer: Answer,
+    *,
+    now: datetime,
+    latency: float,
+    experiments: dict[str, str],
+) -> Event:
+    """Tell a request and its answer as an event.
+
+    Args:
+        report: The request.
+        session: Before it.
+        answer: To it.
+        now: When it came.
+        latency: Of the decision, in seconds.
+        experiments: Treatment per running experiment.
+    """
+    return Event(
+        event_id=make_event_id(now),
+        message=report.message,
+        timestamp=now,
+        user=report.user,
+        session=session.session,
+        position=session.position,
+        track=report.track,
+        time=report.time,
+        latency=latency,
+        recommendation=answer.track,
+        recommender=answer.recommender,
+        model_version=answer.model_version,
+        propensity=answer.propensity,
+        fallback=answer.fallback,
+        experiments=experiments,
+    )
