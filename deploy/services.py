@@ -13,7 +13,8 @@ POLL_S = 0.5
 REQUEST_TIMEOUT_S = 30.0
 
 _MODEL = re.compile(r'^segue_model_info\{model_version="([^"]+)"\} 1', re.MULTILINE)
-_FALLBACKS = re.compile(r"^segue_fallbacks_total\{[^}]*\} (\S+)$", re.MULTILINE)
+_FALLBACKS = re.compile(r'^segue_fallbacks_total\{reason="(\w+):[^"]*"\} (\S+)$', re.MULTILINE)
+_SPOOLED = re.compile(r"^segue_spooled_commits (\S+)$", re.MULTILINE)
 
 
 def train(
@@ -95,9 +96,23 @@ def wait_for_model(recommender_url: str, version: str, *, timeout_s: float) -> N
         time.sleep(0.1)
 
 
-def count_fallbacks(recommender_url: str) -> int:
+def wait_for_spool(recommender_url: str, *, timeout_s: float, poll_s: float = POLL_S) -> None:
+    """Wait until the recommender keeps no step back that Redis was too slow to take.
+
+    Raises:
+        StepError: If it takes too long.
+    """
+    deadline = time.monotonic() + timeout_s
+    while n_spooled := sum(map(float, _SPOOLED.findall(_fetch_text(recommender_url)))):
+        if time.monotonic() > deadline:
+            raise StepError(f"{n_spooled:g} steps are still spooled after {timeout_s:g} s")
+        time.sleep(poll_s)
+
+
+def count_fallbacks(recommender_url: str, recommender: str) -> int:
     """Count how often a recommender could not answer, since the service started."""
-    return sum(int(float(number)) for number in _FALLBACKS.findall(_fetch_text(recommender_url)))
+    found = _FALLBACKS.findall(_fetch_text(recommender_url))
+    return sum(int(float(number)) for name, number in found if name == recommender)
 
 
 def _fetch_text(recommender_url: str) -> str:

@@ -34,6 +34,7 @@ from deploy.services import (
     train,
     wait_for_logger,
     wait_for_model,
+    wait_for_spool,
 )
 from deploy.settings import DemoSettings
 from deploy.steps import Show, StepError, count_up
@@ -101,17 +102,18 @@ class Live:
     def play_day(self, day: int, show: Show) -> Visits:
         """Let listeners meet the recommender, and wait until the log has it all."""
         episodes = self.plan.episodes(day)
-        before = count_fallbacks(self.limits.recommender_url)
+        before = count_fallbacks(self.limits.recommender_url, "session")
         prepare(self.dynamics, self.plan.seed, episodes)
         results: list[Result] = []
         _run(self._meet(episodes.tolist(), results, show))
+        wait_for_spool(self.limits.recommender_url, timeout_s=self.limits.lag_timeout_s)
         wait_for_logger(self.limits.logger_url, timeout_s=self.limits.lag_timeout_s, show=show)
         results.sort(key=lambda result: result.episode)
         return Visits(
             users=np.array([result.user for result in results], np.int32),
             times=np.array([result.time for result in results]),
             lengths=np.array([result.tracks for result in results], np.int32),
-            n_fallbacks=count_fallbacks(self.limits.recommender_url) - before,
+            n_fallbacks=count_fallbacks(self.limits.recommender_url, "session") - before,
         )
 
     async def fetch(self, version: str) -> ModelVersion:

@@ -14,6 +14,7 @@ from deploy.services import (
     train,
     wait_for_logger,
     wait_for_model,
+    wait_for_spool,
 )
 from deploy.steps import StepError
 
@@ -145,7 +146,20 @@ def test_a_recommender_that_keeps_another_version_is_given_up(url: str) -> None:
         wait_for_model(url, "m2", timeout_s=0.1)
 
 
-def test_fallbacks_are_counted_over_their_reasons(url: str) -> None:
-    lines = ['segue_fallbacks_total{reason="a"} 3.0', 'segue_fallbacks_total{reason="b"} 4.0', ""]
-    Scripted.script += [(200, "\n".join(lines))]
-    assert count_fallbacks(url) == 7
+def test_the_spool_is_waited_for_until_it_is_empty(url: str) -> None:
+    Scripted.script += [(200, "segue_spooled_commits 2.0\n"), (200, "segue_spooled_commits 0.0\n")]
+    wait_for_spool(url, timeout_s=10, poll_s=POLL_S)
+    assert len(Scripted.requests) == 2
+
+
+def test_a_spool_that_stays_full_is_given_up(url: str) -> None:
+    Scripted.script += [(200, "segue_spooled_commits 2.0\n")]
+    with pytest.raises(StepError, match=r"2 steps are still spooled after 0\.1 s"):
+        wait_for_spool(url, timeout_s=0.1, poll_s=POLL_S)
+
+
+def test_only_the_fallbacks_of_the_recommender_are_counted(url: str) -> None:
+    counts = {"session:no_model": 3, "session:no_candidates": 4, "top_pop:no_model": 5, "store": 6}
+    lines = [f'segue_fallbacks_total{{reason="{key}"}} {n}.0' for key, n in counts.items()]
+    Scripted.script += [(200, "\n".join([*lines, ""]))]
+    assert count_fallbacks(url, "session") == 7
