@@ -43,11 +43,12 @@ from shared.redis_client import create_redis
 from simulator.adapters.logger_client import Receipt, send_events
 from simulator.adapters.patient_http import PatientClient, ServiceError
 from simulator.adapters.recommender_client import RemoteRecommender
-from simulator.adapters.world_files import create_world, load_world
+from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
 from simulator.core.world import World, make_dynamics
 from simulator.history import History, make_events, play_history
 from simulator.live import Result, play_episodes, prepare
+from simulator.worlds import create_world
 
 T = TypeVar("T")
 
