@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from simulator.core.listeners import ListenerDefaults
 
+_URL = r"^https?://[^/]+"
 DEFAULT_CONFIG = Path("deploy/simulator.yaml")
 
 
@@ -23,9 +24,22 @@ class _Section(BaseModel, extra="forbid"):
 class RecommenderSettings(_Section):
     """The live recommender: its URL, the limit of one request, how long to wait if it is away."""
 
-    url: str = Field(default="http://127.0.0.1:5001", pattern=r"^https?://[^/]+")
+    url: str = Field(default="http://127.0.0.1:5001", pattern=_URL)
     timeout_s: float = Field(default=5.0, gt=0)
     patience_s: float = Field(default=60.0, ge=0)
+
+
+class LoggerSettings(_Section):
+    """Who stores what the recommender answers; asked whether it has before a training."""
+
+    url: str = Field(default="http://127.0.0.1:5003", pattern=_URL)
+
+
+class TrainerSettings(_Section):
+    """Who trains between days, and how long the others may take to follow."""
+
+    url: str = Field(default="http://127.0.0.1:5002", pattern=_URL)
+    follow_s: float = Field(default=120.0, gt=0)
 
 
 class ListenerSettings(_Section):
@@ -51,6 +65,8 @@ class Settings(BaseSettings):
 
     world: Path = Path(".segue/world")
     recommender: RecommenderSettings = RecommenderSettings()
+    logger: LoggerSettings = LoggerSettings()
+    trainer: TrainerSettings = TrainerSettings()
     listener: ListenerSettings = ListenerSettings()
 
     @classmethod

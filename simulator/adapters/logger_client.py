@@ -1,4 +1,4 @@
-"""Sends events to the logger: NDJSON, a few requests at a time."""
+"""The logger: takes events, a few requests at a time, and tells how far behind it is."""
 
 import asyncio
 import itertools
@@ -30,6 +30,29 @@ class Receipt(msgspec.Struct, frozen=True):
             self.rejected + other.rejected,
             [*self.reasons, *other.reasons][:_N_REASONS],
         )
+
+
+class _Lag(msgspec.Struct):
+    """What we need of `GET /lag`."""
+
+    undelivered: int
+    pending: int
+
+
+async def fetch_lag(client: PatientClient) -> int:
+    """Fetch the number of events that the recommender has sent and no row holds yet.
+
+    Raises:
+        ServiceError: If the logger is away for too long, or its answer is rubbish.
+    """
+    response = await client.get("/lag")
+    try:
+        lag = msgspec.json.decode(response.content, type=_Lag)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ServiceError(
+            f"{response.url}: not an answer of a logger ({error}): {excerpt(response)}"
+        ) from error
+    return lag.undelivered + lag.pending
 
 
 async def send_events(

@@ -1,4 +1,4 @@
-"""HTTP POST that outlives a short absence of the service, and never hides another fault."""
+"""HTTP that outlives a short absence of the service, and never hides another fault."""
 
 import asyncio
 import functools
@@ -16,11 +16,20 @@ Notify = Callable[[str], None]
 
 
 class ServiceError(RuntimeError):
-    """A service that cannot be used; the message names the URL and the fault."""
+    """A service that cannot be used; the message names the URL and the fault.
+
+    Attributes:
+        status: Of the answer, if there was one.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        """Say what is wrong."""
+        super().__init__(message)
+        self.status = status
 
 
 class PatientClient:
-    """Posts to one service; while it is away, waits and tries again, up to its patience.
+    """Speaks to one service; while it is away, waits and tries again, up to its patience.
 
     Only faults of the connection, 429 and 503 are tried again: whoever posts makes the request
     repeatable, by an `Idempotency-Key` or by ids of its own.
@@ -51,6 +60,7 @@ class PatientClient:
         self._patience_s = patience_s
         self._notify = notify
         self._away_since: float | None = None
+        self._timeout_s = timeout_s
         self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
         limits = httpx.Limits(
             max_connections=max_connections, max_keepalive_connections=max_connections
@@ -64,17 +74,30 @@ class PatientClient:
     async def __aexit__(self, *exception: object) -> None:
         await self._transport.aclose()
 
+    async def get(self, path: str) -> httpx.Response:
+        """Get, and return an answer that is a success.
+
+        Raises:
+            ServiceError: If the service stays away, or answers anything else.
+        """
+        return await self._insist("GET", path, b"", {})
+
     async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Post, and return an answer that is a success.
 
         Raises:
             ServiceError: If the service stays away, or answers anything else.
         """
+        return await self._insist("POST", path, content, headers)
+
+    async def _insist(
+        self, method: str, path: str, content: bytes, headers: Mapping[str, str]
+    ) -> httpx.Response:
         url = self.base_url + path
         started, wait_s = time.monotonic(), _FIRST_WAIT_S
         while True:
             try:
-                response = await self._attempt(url, content, headers)
+                response = await self._attempt(method, url, content, headers)
                 fault = f"answered {response.status_code}"
                 if response.status_code not in _RETRIED_STATUS:
                     self._note_back()
@@ -82,6 +105,8 @@ class PatientClient:
                 wait_s = max(wait_s, _read_retry_after(response))
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise ServiceError(f"{url}: {error}") from error
+            except httpx.TimeoutException:
+                fault = f"no answer within {self._timeout_s:g} s"
             except httpx.TransportError as error:
                 fault = str(error) or type(error).__name__
             left_s = started + self._patience_s - time.monotonic()
@@ -92,10 +117,10 @@ class PatientClient:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     async def _attempt(
-        self, url: str, content: bytes, headers: Mapping[str, str]
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str]
     ) -> httpx.Response:
         request = httpx.Request(
-            "POST", _parse_url(url), content=content, headers=headers, extensions=self._extensions
+            method, _parse_url(url), content=content, headers=headers, extensions=self._extensions
         )
         response = await self._transport.handle_async_request(request)
         try:
@@ -123,7 +148,10 @@ def _parse_url(url: str) -> httpx.URL:
 
 def _check(url: str, response: httpx.Response) -> httpx.Response:
     if not response.is_success:
-        raise ServiceError(f"{url}: answered {response.status_code}: {excerpt(response)}")
+        raise ServiceError(
+            f"{url}: answered {response.status_code}: {excerpt(response)}",
+            status=response.status_code,
+        )
     return response
 
 

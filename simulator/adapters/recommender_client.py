@@ -1,5 +1,7 @@
 """The live recommender, over botify's HTTP API."""
 
+import re
+
 import httpx
 import msgspec
 
@@ -7,6 +9,8 @@ from shared.catalog import Catalog
 from shared.events import Id
 from simulator.adapters.patient_http import PatientClient, ServiceError, excerpt
 from simulator.core.live_session import LiveSession
+
+_SERVING = re.compile(r'^segue_model_info\{model_version="([^"]+)"\} 1', re.MULTILINE)
 
 
 class _Answer(msgspec.Struct):
@@ -86,3 +90,17 @@ class RemoteRecommender:
                 f"{response.url}: answers for user {answer.user}, asked for {session.user}"
             )
         return answer
+
+
+async def fetch_serving_version(client: PatientClient) -> str | None:
+    """Fetch the model version that `latest` stands for in the recommender that answers.
+
+    Returns:
+        Its id; None if it serves no model yet.
+
+    Raises:
+        ServiceError: If the recommender is away for too long, or has no metrics.
+    """
+    metrics = (await client.get("/metrics")).text
+    found = _SERVING.search(metrics)
+    return found[1] if found else None

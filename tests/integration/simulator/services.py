@@ -58,6 +58,74 @@ class FakeRecommender:
         return TestServer(app, port=port)
 
 
+class FakeLaboratory:
+    """A logger, a trainer and a recommender's metrics in one, with a model that takes a moment.
+
+    Attributes:
+        lags: Events behind, first come first served; then none.
+        outcome: How trainings end.
+        busy: Trainings of others that are found running.
+        promotes: Whether a version becomes the active one.
+        follows: Looks that the recommender takes to see the active one.
+        done: What happened, in order.
+    """
+
+    def __init__(self) -> None:
+        self.lags: list[int] = []
+        self.outcome: dict[str, object] = {"status": "succeeded", "model_version": "m-1"}
+        self.busy = 0
+        self.promotes = True
+        self.follows = 2
+        self.done: list[str] = []
+        self.orders: list[dict[str, object]] = []
+        self._polls = 0
+
+    async def get_lag(self, _: web.Request) -> web.Response:
+        lag = self.lags.pop(0) if self.lags else 0
+        self.done.append(f"lag {lag}")
+        return web.json_response({"undelivered": lag, "pending": 0, "dead_letters": 0})
+
+    async def start_training(self, request: web.Request) -> web.Response:
+        if self.busy:
+            self.busy -= 1
+            return web.json_response({"detail": "a training is running"}, status=409)
+        self.orders.append(await request.json())
+        self.done.append("train")
+        self._polls = 0
+        return web.json_response({"job_id": "ours", "status": "running"}, status=202)
+
+    async def list_trainings(self, _: web.Request) -> web.Response:
+        return web.json_response([{"job_id": "theirs", "status": "running"}])
+
+    async def get_training(self, request: web.Request) -> web.Response:
+        job = {"job_id": request.match_info["job"], "status": "running"}
+        self._polls += 1
+        if job["job_id"] == "theirs":
+            return web.json_response(job | {"status": "succeeded", "finished_at": "now"})
+        if self._polls == 1:
+            return web.json_response(job | {"progress": {"stage": "fitting"}})
+        return web.json_response(job | {"finished_at": "now"} | self.outcome)
+
+    async def get_model(self, _: web.Request) -> web.Response:
+        return web.json_response({"active": self.promotes})
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        self.follows -= 1
+        version = "m-1" if self.follows < 0 else "m-0"
+        self.done.append(f"serves {version}")
+        return web.Response(text=f'# HELP\nsegue_model_info{{model_version="{version}"}} 1.0\n')
+
+    def make_server(self) -> TestServer:
+        app = web.Application()
+        app.router.add_get("/lag", self.get_lag)
+        app.router.add_get("/train", self.list_trainings)
+        app.router.add_post("/train", self.start_training)
+        app.router.add_get("/train/{job}", self.get_training)
+        app.router.add_get("/models/{version}", self.get_model)
+        app.router.add_get("/metrics", self.get_metrics)
+        return TestServer(app)
+
+
 class FakeLogger:
     """Stores lines by their event id."""
 
