@@ -20,7 +20,8 @@ from simulator.adapters.recommender_client import RemoteRecommender
 from simulator.core.dynamics import Dynamics
 from simulator.core.policies import Policy, Random, StickyArtist
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
-from simulator.live import Result, play_episodes, prepare
+from simulator.live import Watch, play_episodes, prepare
+from simulator.results import Result
 from simulator.rollout import simulate_sessions
 from tests.unit.simulator.reference import ReferenceSession, play_reference, recommend_random
 
@@ -108,7 +109,7 @@ async def play_live(world: World, dynamics: Dynamics, *, url: str, n_episodes: i
             seed=_SEED,
             episodes=range(n_episodes),
             concurrency=64,
-            on_result=results.append,
+            watch=Watch(results.append),
         )
     return results
 

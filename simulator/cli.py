@@ -9,18 +9,24 @@ from rich.console import Console
 
 from simulator.adapters.extras import MissingExtraError
 from simulator.adapters.patient_http import ServiceError
+from simulator.adapters.pictures import PictureError
+from simulator.adapters.playback_table import TableFileError
 from simulator.adapters.recommendation_table import TableError
-from simulator.commands import history, live, simulate, world
+from simulator.adapters.saved_runs import SavedRunError
+from simulator.commands import history, live, replay, simulate, world
 from simulator.core.world import WorldError
 from simulator.engines import EngineError
 from simulator.settings import SettingsError, load_settings
 
 _DEFAULT_EPISODES = 1_000
+_FAULTS = (
+    *(WorldError, SettingsError, ServiceError, TableError, EngineError),
+    *(SavedRunError, TableFileError, PictureError, MissingExtraError),
+)
 _POSITIVE = (
-    *("episodes", "concurrency", "processes", "days", "sessions", "workers"),
+    *("episodes", "concurrency", "processes", "days", "sessions", "peek", "workers"),
     *("chunk", "parallel", "tracks", "artists", "users", "iterations"),
 )
-_FAULTS = (WorldError, SettingsError, ServiceError, TableError, MissingExtraError, EngineError)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     live.add_parsers(commands, common)
     simulate.add_parser(commands)
+    replay.add_parser(commands, common)
     history.add_parser(commands)
     world.add_parsers(commands)
     return parser

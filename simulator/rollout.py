@@ -1,6 +1,6 @@
 """Play policies against a world in process, batch after batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -44,6 +44,11 @@ class Playbacks(msgspec.Struct, frozen=True, kw_only=True):
     def starts(self) -> npt.NDArray[np.intp]:
         """Where each session begins."""
         return np.flatnonzero(self.position == 0)
+
+    def session_times(self) -> FloatArray:
+        """Return the total time of each session, exact hundredths."""
+        total: FloatArray = np.add.reduceat(self.time, self.starts)
+        return np.round(total, 2)
 
 
 class Play(Protocol):
@@ -123,6 +128,7 @@ def simulate_sessions(
     seed: int,
     episodes: EpisodeArray,
     play: Play = simulate,
+    on_batch: Callable[[Playbacks], None] = lambda _: None,
 ) -> Summary:
     """Play episodes and keep only what each came to.
 
@@ -132,11 +138,12 @@ def simulate_sessions(
         seed: Of the listeners and the policy.
         episodes: Which episodes, ascending.
         play: Where they are played.
+        on_batch: Told of each batch once it is played.
     """
     times: list[FloatArray] = [np.empty(0)]
     tracks: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
     for batch in play(dynamics, policy, seed=seed, episodes=episodes):
-        total: FloatArray = np.add.reduceat(batch.time, batch.starts)
-        times.append(np.round(total, 2))  # exact hundredths
+        times.append(batch.session_times())
         tracks.append(np.diff(np.append(batch.starts, len(batch))))
+        on_batch(batch)
     return summarise(np.concatenate(times), np.concatenate(tracks))

@@ -42,6 +42,22 @@ class TrainerSettings(_Section):
     follow_s: float = Field(default=120.0, gt=0)
 
 
+class DecisionSettings(_Section):
+    """Who says whether an experiment is decided.
+
+    `{experiment}`, `{alpha}` and `{since}` are filled in.
+
+    Attributes:
+        url: Answers an analysis as JSON; None asks the command.
+        command: Prints one; empty is `python -m analysis`.
+        metric: That decides, where the analysis does not by itself.
+    """
+
+    url: str | None = Field(default=None, pattern=_URL)
+    command: tuple[str, ...] = ()
+    metric: str = "mean_time_per_session"
+
+
 class ListenerSettings(_Section):
     """What a user's line in `users.json` leaves open; botify's defaults."""
 
@@ -67,6 +83,7 @@ class Settings(BaseSettings):
     recommender: RecommenderSettings = RecommenderSettings()
     logger: LoggerSettings = LoggerSettings()
     trainer: TrainerSettings = TrainerSettings()
+    decision: DecisionSettings = DecisionSettings()
     listener: ListenerSettings = ListenerSettings()
 
     @classmethod

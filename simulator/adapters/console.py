@@ -6,6 +6,7 @@ from rich.console import Console
 
 from shared.catalog import Catalog
 from simulator.core.live_session import LiveSession
+from simulator.results import Served
 
 _N_FOUND = 10
 _HELP = "a track id recommends it; words search titles and artists; ? helps; Ctrl-C leaves"
@@ -20,7 +21,7 @@ class ConsoleRecommender:
         self._console = console
         self._texts = [f"{track.artist} {track.title}".casefold() for track in catalog.tracks]
 
-    async def recommend(self, session: LiveSession) -> int:
+    async def recommend(self, session: LiveSession) -> Served:
         """Show the latest playback and ask until a track is named."""
         if session.position == 0:
             self._console.print(f"\n[bold]User {session.user}[/] starts a session. {_HELP}")
@@ -28,7 +29,7 @@ class ConsoleRecommender:
         while True:
             row = self._read(self._ask().strip())
             if row is not None:
-                return row
+                return Served(row, "console")
 
     async def finish(self, session: LiveSession) -> None:
         """Show the last playback."""

@@ -9,15 +9,21 @@ from shared.catalog import Catalog
 from shared.events import Id
 from simulator.adapters.patient_http import PatientClient, ServiceError, excerpt
 from simulator.core.live_session import LiveSession
+from simulator.results import Served
 
 _SERVING = re.compile(r'^segue_model_info\{model_version="([^"]+)"\} 1', re.MULTILINE)
 
 
-class _Answer(msgspec.Struct):
-    """What we need of an answer; the service may add fields."""
+class _Answer(msgspec.Struct, gc=False):
+    """What we need of an answer; botify's has the first two fields, any may add more."""
 
     user: Id
     track: Id | None = None
+    recommender: str | None = None
+    model_version: str | None = None
+    propensity: float | None = None
+    fallback: str | None = None
+    experiments: dict[str, str] = {}
 
 
 class RemoteRecommender:
@@ -38,8 +44,8 @@ class RemoteRecommender:
         self._run_id = run_id
         self._decoder = msgspec.json.Decoder(_Answer)
 
-    async def recommend(self, session: LiveSession) -> int:
-        """Report the latest playback and return the recommended row.
+    async def recommend(self, session: LiveSession) -> Served:
+        """Report the latest playback and return what is recommended.
 
         Raises:
             ServiceError: If the service is away for too long, or its answer is no recommendation.
@@ -55,7 +61,14 @@ class RemoteRecommender:
                 f"{response.url}: recommends track {answer.track}, which is not in the catalogue; "
                 "does the service serve another world?"
             )
-        return row
+        return Served(
+            row,
+            answer.recommender,
+            answer.model_version,
+            answer.propensity,
+            answer.fallback,
+            answer.experiments,
+        )
 
     async def finish(self, session: LiveSession) -> None:
         """Report the last playback.

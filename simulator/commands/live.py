@@ -1,21 +1,13 @@
-"""`single`, `run` and `multi`: listeners that meet a recommender, day after day."""
+"""`single`, `run` and `multi`: the words of a live run."""
 
 import argparse
-import itertools
-import sys
-import uuid
-from collections.abc import Iterator
+import math
 
-from rich.console import Console
+from simulator.commands.campaign import run_days
+from simulator.commands.output import add_output_options
+from simulator.core.arrivals import ARRIVALS
 
-from simulator.adapters.patient_http import ServiceError
-from simulator.commands.playing import Run, open_stage, play_here
-from simulator.commands.processes import play_in_processes
-from simulator.commands.report import show_summary
-from simulator.live import Result, episodes_of_day, summarise_results
-from simulator.settings import Settings
-
-_INTERRUPTED = 130  # as a shell reports SIGINT
+_PEEK = 500
 
 
 def add_parsers(
@@ -35,64 +27,52 @@ def add_parsers(
         parser.add_argument("--seed", type=int, default=31337)
         ask = ", then ask" if parser is single else ""
         parser.add_argument("--days", type=int, help=f"days to play; default: one{ask}")
-        parser.add_argument("--json", action="store_true", help="a line of JSON per day")
-        parser.set_defaults(run=run_days, processes=1, concurrency=1)
+        parser.set_defaults(
+            **{"run": run_days, "processes": 1, "concurrency": 1, "rate": None, "until": None},
+            **{"arrivals": ARRIVALS[0], "retrain": False, "recipe": None},
+        )
         choices = ("remote", "dummy", "console") if parser is single else ("remote", "dummy")
         parser.add_argument("--recommender", choices=choices, default="remote")
+        add_output_options(parser)
     for parser in (run, multi):
         parser.set_defaults(days=1)
-    run.add_argument("--concurrency", type=int, default=64)
+    run.add_argument("--concurrency", type=int, default=64, help="sessions at once")
+    _add_pace(run)
     multi.add_argument("--concurrency", type=int, default=1, help="in each process")
     multi.add_argument("--processes", type=int, required=True)
 
 
-def run_days(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
-    """Play days until they are over, the service fails or somebody stops it."""
-    run = Run(
-        settings=settings,
-        recommender=arguments.recommender,
-        seed=arguments.seed,
-        concurrency=arguments.concurrency,
-        run_id=uuid.uuid4().hex[:12],
+def _add_pace(run: argparse.ArgumentParser) -> None:
+    """Add what only many listeners in one process can do."""
+    run.add_argument(
+        "--rate",
+        type=_positive,
+        metavar="N",
+        help="sessions per second that come whether or not others ended; latency counts from then",
     )
-    talk = Console(
-        stderr=True, soft_wrap=True, highlight=False
-    )  # standard output is for the summaries
-    stage = open_stage(settings)
-    for day in _count_days(arguments.days, console):
-        results: list[Result] = []
-        episodes = episodes_of_day(day, arguments.episodes)
-        code = 0
-        try:
-            if arguments.processes > 1:
-                play_in_processes(run, episodes, arguments.processes, console=talk, results=results)
-            else:
-                play_here(run, stage, episodes, console=talk, results=results)
-        except KeyboardInterrupt:
-            talk.print("interrupted", markup=False)
-            code = _INTERRUPTED
-        except ServiceError as error:
-            talk.print(f"error: {error}", markup=False)
-            code = 1
-        title = f"day {day + 1}" + (f", partial: {len(results)} of {len(episodes)}" if code else "")
-        show_summary(console, summarise_results(results), title=title, as_json=arguments.json)
-        if code:
-            return code
-    return 0
+    run.add_argument("--arrivals", choices=ARRIVALS, default=ARRIVALS[0], help="at a rate")
+    run.add_argument(
+        "--retrain",
+        action="store_true",
+        help="between days: train, and wait for the new version to serve",
+    )
+    run.add_argument("--recipe", help="of the training; default: the trainer's")
+    run.add_argument("--until", metavar="EXPERIMENT", help="stop once it is decided")
+    run.add_argument(
+        "--peek", type=int, default=_PEEK, help=f"sessions between two looks, default {_PEEK}"
+    )
+    run.add_argument("--alpha", type=_level, default=0.05, help="error of all looks together")
 
 
-def _count_days(n_days: int | None, console: Console) -> Iterator[int]:
-    """Count days from 0: as many as said, or as a person at the terminal wants."""
-    if n_days is not None:
-        yield from range(n_days)
-        return
-    for day in itertools.count():
-        yield day
-        if not sys.stdin.isatty():
-            return
-        try:
-            answer = console.input(f"Day {day + 1} is over. Continue? \\[y/n] ")
-        except (EOFError, KeyboardInterrupt):
-            return
-        if not answer.strip().lower().startswith("y"):
-            return
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _level(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -13,10 +14,14 @@ from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.progress import RunProgress
 from simulator.adapters.recommender_client import RemoteRecommender
 from simulator.adapters.world_files import load_world
+from simulator.commands.tally import Tally
+from simulator.core.arrivals import Arrivals, schedule_arrivals
 from simulator.core.dynamics import Dynamics, EpisodeArray
 from simulator.core.world import make_dynamics
-from simulator.live import LocalRandom, Recommender, Result, play_episodes, prepare
+from simulator.live import LocalRandom, Recommender, Watch, play_episodes, prepare
 from simulator.settings import Settings
+
+_GRACE_S = 5.0  # to close open sessions in, after Ctrl-C
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +33,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         seed: Of the listeners.
         concurrency: Sessions at once.
         run_id: Tells this run's requests from those of another with the same seed.
+        rate: Sessions per second that come by themselves; None: one comes when another ends.
+        arrivals: How they come, at a rate.
     """
 
     settings: Settings
@@ -35,6 +42,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     concurrency: int
     run_id: str
+    rate: float | None = None
+    arrivals: Arrivals = "poisson"
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -55,12 +64,7 @@ def open_stage(settings: Settings) -> Stage:
 
 
 def play_here(
-    run: Run,
-    stage: Stage,
-    episodes: EpisodeArray,
-    *,
-    console: Console,
-    results: list[Result],
+    run: Run, stage: Stage, episodes: EpisodeArray, *, progress: RunProgress, tally: Tally
 ) -> None:
     """Play episodes in this process.
 
@@ -68,42 +72,77 @@ def play_here(
         run: What to play.
         stage: Its world.
         episodes: Which.
-        console: For progress.
-        results: Gets each result as its episode finishes, whatever happens after.
+        progress: To show.
+        tally: Gets each result as its episode finishes, whatever happens after.
 
     Raises:
         ServiceError: If the recommender cannot be used.
+        KeyboardInterrupt: At Ctrl-C, once the open sessions are closed.
     """
     prepare(stage.dynamics, run.seed, episodes)
-    with RunProgress(console, "episodes", total=len(episodes), unit="episodes") as progress:
-        reward = 0.0
-
-        def note(result: Result) -> None:
-            nonlocal reward
-            results.append(result)
-            reward += result.time
-            progress.advance(1, f"mean reward {reward / len(results):.3f}")
-
-        asyncio.run(play_stage(run, stage, episodes, note=note, say=progress.say))
+    watch = Watch(lambda result: tally.add(result, progress), records=tally.records)
+    try:
+        asyncio.run(play_until_stopped(run, stage, episodes, watch=watch, say=progress.say))
+    finally:
+        tally.add_waits(watch)
+    if watch.stops.is_set():
+        raise KeyboardInterrupt
 
 
-async def play_stage(
+async def play_until_stopped(
     run: Run,
     stage: Stage,
     episodes: EpisodeArray,
     *,
-    note: Callable[[Result], None],
+    watch: Watch,
     say: Callable[[str], None],
+    stop_signal: signal.Signals = signal.SIGINT,
 ) -> None:
-    """Play episodes against the recommender that the run names.
+    """Play episodes; at a signal, close the open sessions, at a second or too late, leave them.
+
+    A session that is left stays open at the service, and the user's next one would go on with it.
 
     Args:
         run: What to play.
         stage: Its world.
         episodes: Which.
-        note: Told of each finished episode.
-        say: Told when the recommender goes away and comes back.
+        watch: Told what happens; `stops` is set once the signal came.
+        say: Told what people should know.
+        stop_signal: Which.
     """
+    playing = asyncio.create_task(_play(run, stage, episodes, watch=watch, say=say))
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if watch.stops.is_set():
+            playing.cancel()
+            return
+        watch.stops.set()
+        loop.call_later(_GRACE_S, playing.cancel)
+        if run.recommender == "remote":
+            say("stopping: closing the open sessions; Ctrl-C again leaves them as they are")
+
+    loop.add_signal_handler(stop_signal, stop)
+    try:
+        await playing
+    except asyncio.CancelledError:
+        if not watch.stops.is_set():
+            raise
+    finally:
+        loop.remove_signal_handler(stop_signal)
+
+
+async def _play(
+    run: Run,
+    stage: Stage,
+    episodes: EpisodeArray,
+    *,
+    watch: Watch,
+    say: Callable[[str], None],
+) -> None:
+    arrivals_s = None
+    if run.rate is not None:
+        arrivals_s = schedule_arrivals(run.seed, episodes, rate=run.rate, arrivals=run.arrivals)
     async with _open_recommender(run, stage, say) as recommender:
         await play_episodes(
             stage.dynamics,
@@ -111,7 +150,8 @@ async def play_stage(
             seed=run.seed,
             episodes=episodes.tolist(),
             concurrency=run.concurrency,
-            on_result=note,
+            watch=watch,
+            arrivals_s=arrivals_s,
         )
 
 

@@ -5,27 +5,29 @@ import contextlib
 import multiprocessing
 import queue
 import signal
+import time
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from simulator.adapters.patient_http import ServiceError
 from simulator.adapters.progress import RunProgress
-from simulator.commands.playing import Run, open_stage, play_stage
+from simulator.commands.playing import Run, open_stage, play_until_stopped
+from simulator.commands.tally import Tally
 from simulator.core.dynamics import EpisodeArray
 from simulator.core.world import WorldError
-from simulator.live import Result, prepare, select_share
+from simulator.live import Watch, prepare, select_share
 
 _POLL_S = 0.5
+_GRACE_S = 10.0  # for processes to close their sessions in
 
 # What a process tells: a result, a word to show, the fault that stopped it, or that it is done.
 _RESULT, _WORD, _FAULT, _DONE = range(4)
 
 
 def play_in_processes(
-    run: Run, episodes: EpisodeArray, n_processes: int, *, console: Console, results: list[Result]
+    run: Run, episodes: EpisodeArray, n_processes: int, *, progress: RunProgress, tally: Tally
 ) -> None:
     """Play episodes in processes; together they play exactly what one process would.
 
@@ -33,8 +35,8 @@ def play_in_processes(
         run: What to play.
         episodes: Which.
         n_processes: At once.
-        console: For progress.
-        results: Gets each result as its episode finishes, whatever happens after.
+        progress: To show.
+        tally: Gets each result as its episode finishes, whatever happens after.
 
     Raises:
         ServiceError: If the recommender cannot be used, or a process dies.
@@ -45,26 +47,20 @@ def play_in_processes(
         context.Process(
             target=_work,
             args=(run, episodes.tolist(), told),
-            kwargs={"share": share, "n_shares": n_processes},
+            kwargs={"share": share, "n_shares": n_processes, "records": tally.records},
         )
         for share in range(n_processes)
     ]
     try:
-        with RunProgress(console, "episodes", total=len(episodes), unit="episodes") as progress:
-            for worker in workers:
-                worker.start()
-            _listen(told, workers, progress=progress, results=results)
+        for worker in workers:
+            worker.start()
+        _listen(told, workers, progress=progress, tally=tally)
     finally:
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
-        for worker in workers:
-            worker.join()
+        _stop(told, workers, progress=progress, tally=tally)
 
 
-def _listen(told: Any, workers: list[Any], *, progress: RunProgress, results: list[Result]) -> None:
+def _listen(told: Any, workers: list[Any], *, progress: RunProgress, tally: Tally) -> None:
     n_done = 0
-    reward = 0.0
     while n_done < len(workers):
         try:
             kind, content = told.get(timeout=_POLL_S)
@@ -78,9 +74,27 @@ def _listen(told: Any, workers: list[Any], *, progress: RunProgress, results: li
         elif kind == _WORD:
             progress.say(content)
         else:
-            results.append(Result(*content))
-            reward += results[-1].time
-            progress.advance(1, f"mean reward {reward / len(results):.3f}")
+            tally.add(content, progress)
+
+
+def _stop(told: Any, workers: list[Any], *, progress: RunProgress, tally: Tally) -> None:
+    """Let workers close their sessions and take what they still tell; kill them if that is slow."""
+    deadline = time.monotonic() + _GRACE_S
+    try:
+        for worker in workers:
+            if worker.is_alive():
+                worker.terminate()
+        while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                kind, content = told.get(timeout=_POLL_S)
+                if kind == _RESULT:
+                    tally.add(content, progress)
+    finally:
+        for worker in workers:
+            if worker.is_alive():
+                worker.kill()
+            if worker.pid is not None:
+                worker.join()
 
 
 def _check_alive(workers: list[BaseProcess]) -> None:
@@ -89,8 +103,10 @@ def _check_alive(workers: list[BaseProcess]) -> None:
             raise ServiceError(f"{worker.name} died with exit code {worker.exitcode}")
 
 
-def _work(run: Run, episodes: list[int], told: Any, *, share: int, n_shares: int) -> None:
-    """Play one share; the parent decides what Ctrl-C means."""
+def _work(
+    run: Run, episodes: list[int], told: Any, *, share: int, n_shares: int, records: bool
+) -> None:
+    """Play one share; the parent decides what Ctrl-C means, and terminates."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         stage = open_stage(run.settings)
@@ -99,12 +115,13 @@ def _work(run: Run, episodes: list[int], told: Any, *, share: int, n_shares: int
         )
         prepare(stage.dynamics, run.seed, mine)
         asyncio.run(
-            play_stage(
+            play_until_stopped(
                 run,
                 stage,
                 mine,
-                note=lambda r: told.put((_RESULT, (r.episode, r.user, r.time, r.tracks))),
+                watch=Watch(lambda result: told.put((_RESULT, result)), records=records),
                 say=lambda word: told.put((_WORD, word)),
+                stop_signal=signal.SIGTERM,
             )
         )
         told.put((_DONE, share))

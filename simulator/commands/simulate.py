@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from simulator.adapters.pictures import Curve, draw_rewards
 from simulator.adapters.recommendation_table import load_table
 from simulator.adapters.world_files import load_world
 from simulator.commands.engine import add_engine_options, choose_engine
+from simulator.commands.output import add_output_options, open_recording
 from simulator.commands.report import show_summary
 from simulator.core.bounds import Oracle, PerfectContext
+from simulator.core.draws import FloatArray
 from simulator.core.dynamics import Dynamics
 from simulator.core.policies import Contextual, Policy, Random, StickyArtist, TopPopular
 from simulator.core.world import World, make_dynamics
 from simulator.history import learn_neighbours, learn_top_tracks, play_history
-from simulator.rollout import simulate_sessions
+from simulator.rollout import Playbacks, simulate_sessions
+from simulator.saved_session import save_batch
 from simulator.settings import Settings
 
 POLICIES = ("random", "sticky_artist", "top_pop", "contextual", "oracle", "perfect_context")
@@ -27,32 +31,54 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("simulate", help="play a policy in process, without a service")
     parser.add_argument("--world", type=Path, help="default: from the settings")
     parser.add_argument("--policy", choices=POLICIES, default="random")
+    add_policy_options(parser)
+    parser.add_argument("--sessions", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    add_engine_options(parser)
+    add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    """Add what policies are made of, beside their name."""
     parser.add_argument("--table", type=Path, help="tracks_with_recs for the contextual policy")
     parser.add_argument(
         "--replays",
         action="store_true",
         help="let sticky_artist forget what it played, as botify's does",
     )
-    parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    add_engine_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Play and report."""
-    world = load_world(arguments.world or settings.world)
+    if arguments.world is not None:
+        settings = settings.model_copy(update={"world": arguments.world})
+    world = load_world(settings.world)
     dynamics = make_dynamics(world, settings.listener.to_defaults())
     policy = make_policy(arguments, world, dynamics)
-    summary = simulate_sessions(
-        dynamics,
-        policy,
-        seed=arguments.seed,
-        episodes=np.arange(arguments.sessions),
-        play=choose_engine(arguments),
-    )
-    show_summary(console, summary, title=policy.name, as_json=arguments.json)
+    times: list[FloatArray] = []
+    with open_recording(arguments, settings, recommender=policy.name) as recording:
+
+        def note(batch: Playbacks) -> None:
+            times.append(batch.session_times())
+            if recording.is_on:
+                for session in save_batch(batch, world.catalog):
+                    recording.write(session)
+
+        episodes = np.arange(arguments.sessions)
+        summary = simulate_sessions(
+            dynamics,
+            policy,
+            seed=arguments.seed,
+            episodes=episodes,
+            play=choose_engine(arguments),
+            on_batch=note,
+        )
+        recording.finish()
+    show_summary(console, summary, title=policy.name, style=arguments.format)
+    if arguments.picture is not None:
+        curve = Curve(1, policy.name, np.concatenate(times))
+        draw_rewards(arguments.picture, [curve], title=f"Rewards of seed {arguments.seed}")
     return 0
 
 

@@ -33,6 +33,7 @@ class Purpose(enum.IntEnum):
     PATIENCE = 3
     RECOMMENDER = 4
     START = 5
+    ARRIVAL = 6
     CHOICE = 16  # attempt i of a rejection sampler is CHOICE + i
 
 

@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from simulator.core.draws import FloatArray
 
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Estimate(msgspec.Struct, frozen=True):
     @property
     def margin(self) -> float:
         """Half the width of the 95% interval."""
-        return _Z95 * self.standard_error
+        return Z95 * self.standard_error
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.margin:.3f} (median {self.median:g})"

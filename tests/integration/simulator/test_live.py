@@ -11,7 +11,8 @@ from shared.catalog import Catalog
 from simulator.adapters.patient_http import PatientClient, ServiceError
 from simulator.adapters.recommender_client import RemoteRecommender
 from simulator.core.world import make_dynamics
-from simulator.live import Recommender, Result, play_episodes
+from simulator.live import Recommender, Watch, play_episodes
+from simulator.results import Result
 from tests.conftest import free_port
 from tests.integration.simulator.services import FakeRecommender
 from tests.unit.simulator.worlds import make_small_world
@@ -53,8 +54,7 @@ async def play(
             seed=seed,
             episodes=range(n_episodes),
             concurrency=concurrency,
-            on_result=results.append,
-            most_tracks=most_tracks,
+            watch=Watch(results.append, most_tracks=most_tracks),
         )
     return sorted(results, key=lambda result: result.episode)
 

@@ -7,7 +7,7 @@ import pytest
 
 from simulator.commands.world import find_faults
 from simulator.core.summary import Summary, summarise
-from simulator.live import Result, summarise_results
+from simulator.results import Result, summarise_results
 
 
 def test_summary_has_means_errors_and_medians() -> None:
