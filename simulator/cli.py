@@ -18,6 +18,7 @@ from simulator.core.world import WorldError
 from simulator.engines import EngineError
 from simulator.settings import SettingsError, load_settings
 
+_WIDTH = 100  # of tables where the output is not a terminal
 _DEFAULT_EPISODES = 1_000
 _FAULTS = (
     *(WorldError, SettingsError, ServiceError, TableError, EngineError),
@@ -58,6 +59,8 @@ def main(words: list[str] | None = None) -> int:
     arguments.episodes = getattr(arguments, "episodes", _DEFAULT_EPISODES)
     _check_positive(parser, arguments)
     console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
     try:
         if "settings" not in inspect.signature(arguments.run).parameters:
             return int(arguments.run(arguments, console))

@@ -5,6 +5,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 
+import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
@@ -105,7 +106,10 @@ class PatientClient:
                 wait_s = max(wait_s, _read_retry_after(response))
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise ServiceError(f"{url}: {error}") from error
-            except httpx.TimeoutException:
+            except aiohttp.ClientResponseError as error:  # the transport lets it through
+                message = " ".join(error.message.split())
+                raise ServiceError(f"{url}: does not speak HTTP: {message}") from error
+            except (TimeoutError, httpx.TimeoutException):
                 fault = f"no answer within {self._timeout_s:g} s"
             except httpx.TransportError as error:
                 fault = str(error) or type(error).__name__
@@ -122,11 +126,12 @@ class PatientClient:
         request = httpx.Request(
             method, _parse_url(url), content=content, headers=headers, extensions=self._extensions
         )
-        response = await self._transport.handle_async_request(request)
-        try:
-            await response.aread()
-        finally:
-            await response.aclose()
+        async with asyncio.timeout(self._timeout_s):  # httpx's own begins anew with every byte
+            response = await self._transport.handle_async_request(request)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
         return response
 
     def _note_away(self, url: str, fault: str) -> None:

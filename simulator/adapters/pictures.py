@@ -151,4 +151,5 @@ def _draw_lengths(axes: Any, curves: Sequence[Curve], colours: dict[str, str]) -
     axes.set_xlabel("tracks' worth of listening")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
-    axes.legend(loc="lower left", frameon=False, fontsize=9)
+    axes.set_xlim(left=0.95)  # the first track alone is 1
+    axes.legend(loc="upper right", frameon=False, fontsize=9)  # curves fall: it is free

@@ -116,7 +116,12 @@ class Campaign:
         """Play a day and show what it came to, whole or not; return the exit code."""
         arguments = self._arguments
         episodes = episodes_of_day(day, arguments.episodes)
-        tally = Tally(day + 1, catalog=self._stage.catalog, recording=self._recording)
+        tally = Tally(
+            day + 1,
+            catalog=self._stage.catalog,
+            recording=self._recording,
+            by=arguments.by or arguments.until,
+        )
         self._tallies.append(tally)
         code = 0
         try:

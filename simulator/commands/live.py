@@ -31,6 +31,9 @@ def add_parsers(
             **{"run": run_days, "processes": 1, "concurrency": 1, "rate": None, "until": None},
             **{"arrivals": ARRIVALS[0], "retrain": False, "recipe": None},
         )
+        parser.add_argument(
+            "--by", metavar="EXPERIMENT", help="tell its treatments apart; default: the first named"
+        )
         choices = ("remote", "dummy", "console") if parser is single else ("remote", "dummy")
         parser.add_argument("--recommender", choices=choices, default="remote")
         add_output_options(parser)

@@ -223,5 +223,6 @@ def _show(
     sides = Sides(f"{arguments.saved} ({saved.manifest.recommender})", replayed.name)
     show_comparison(console, comparison, sides=sides, style=arguments.format)
     if arguments.picture is not None:
-        curves = [Curve(1, sides.before, before), Curve(1, sides.after, after)]
+        names = (f"before: {saved.manifest.recommender}", f"after: {replayed.name}")
+        curves = [Curve(1, names[0], before), Curve(1, names[1], after)]
         draw_rewards(arguments.picture, curves, title="The same sessions, two recommenders")

@@ -47,7 +47,7 @@ def show_summary(
         summary: The numbers.
         title: What they are of.
         style: One of FORMATS; JSON is one object on one line.
-        parts: The same numbers by recommender; shown if there are two.
+        parts: The same numbers by treatment; shown if there are two.
         open_loop: How long answers took, if sessions came at a rate.
     """
     parts = parts if parts is not None and len(parts) > 1 else {}
@@ -107,7 +107,7 @@ def _show_json(
 ) -> None:
     values = {"title": title, **msgspec.to_builtins(summary)}
     if parts:
-        values["recommenders"] = msgspec.to_builtins(dict(sorted(parts.items())))
+        values["treatments"] = msgspec.to_builtins(dict(sorted(parts.items())))
     if open_loop is not None:
         values["open_loop"] = msgspec.to_builtins(open_loop)
     show_json(console, values)

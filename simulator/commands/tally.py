@@ -14,7 +14,7 @@ from simulator.commands.report import OpenLoop
 from simulator.core.latency import summarise_latency
 from simulator.core.summary import Summary
 from simulator.live import Watch
-from simulator.results import Result, summarise_results
+from simulator.results import Result, Served, summarise_results
 from simulator.saved_session import save_result
 
 
@@ -26,9 +26,19 @@ class Tally:
         results: Of finished episodes, without their playbacks, in order of finishing.
     """
 
-    def __init__(self, day: int, *, catalog: Catalog, recording: Recording) -> None:
-        """Begin a day."""
+    def __init__(
+        self, day: int, *, catalog: Catalog, recording: Recording, by: str | None = None
+    ) -> None:
+        """Begin a day.
+
+        Args:
+            day: From 1.
+            catalog: Of the world.
+            recording: Gets each session.
+            by: Experiment whose treatments are told apart; None: the first that answers name.
+        """
         self.day = day
+        self._by = by
         self.results: list[Result] = []
         self._catalog = catalog
         self._recording = recording
@@ -60,11 +70,11 @@ class Tally:
         return summarise_results(self.results)
 
     def summarise_parts(self) -> dict[str, Summary]:
-        """Summarise the day by what served a session's first recommendation."""
+        """Summarise the day by treatment."""
         return {name: summarise_results(results) for name, results in self._parts().items()}
 
     def make_curves(self) -> list[Curve]:
-        """Return the day's times, by the same."""
+        """Return the day's times, by treatment."""
         return [
             Curve(
                 self.day,
@@ -77,9 +87,17 @@ class Tally:
     def _parts(self) -> dict[str, list[Result]]:
         parts: dict[str, list[Result]] = {}
         for result in self.results:
-            name = result.first.recommender if result.first else None
-            parts.setdefault(name or "unknown", []).append(result)
+            parts.setdefault(self._name(result.first), []).append(result)
         return parts
+
+    def _name(self, first: Served | None) -> str:
+        """Name the treatment of a session: its recommender may be a fallback."""
+        if first is None:
+            return "unknown"
+        experiment = self._by or next(iter(first.experiments), None)
+        if experiment is None:
+            return first.recommender or "unknown"
+        return f"{experiment} {first.experiments.get(experiment, 'outside')}"
 
     def summarise_open_loop(self, rate: float) -> OpenLoop:
         """Summarise how a service kept up with a rate of sessions per second."""

@@ -1,5 +1,6 @@
 """Stand-ins for the services, on a real socket, that answer as a test tells them to."""
 
+import asyncio
 import json
 
 from aiohttp import web
@@ -14,9 +15,13 @@ class FakeRecommender:
         requests: (path, body, idempotency key) of each.
         breaks_at: The request that is answered with 500, counted from 1.
         faults: Answers given before the usual one, first come first served.
+        delay_s: That every answer takes.
+        active: Episode per user with an open session.
+        overlaps: Requests of a user that came between those of an open session.
     """
 
     def __init__(self, n_tracks: int) -> None:
+        self.delay_s = 0.0
         self.url = ""
         self.breaks_at = 0
         self.n_tracks = n_tracks
@@ -29,6 +34,8 @@ class FakeRecommender:
         user = request.match_info["user"]
         body = await request.json()
         self.requests.append((request.path, body, request.headers["Idempotency-Key"]))
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         if len(self.requests) == self.breaks_at:
             return web.Response(status=500)
         if self.faults:
@@ -38,14 +45,14 @@ class FakeRecommender:
                 request.transport.close()
                 return web.Response()
             return fault
-        self._note_session(user, request.path, body)
+        self._note_session(user, request.path, request.headers["Idempotency-Key"])
         if request.path.startswith("/last"):
             return web.json_response({"user": int(user)})
         track = (body["track"] * 7 + 3) % self.n_tracks
         return web.json_response({"user": int(user), "track": track, "recommender": "fake"})
 
-    def _note_session(self, user: str, path: str, body: dict[str, float]) -> None:
-        episode = self.requests[-1][2].split(":")[1]
+    def _note_session(self, user: str, path: str, key: str) -> None:
+        episode = key.split(":")[1]
         if self.active.setdefault(user, int(episode)) != int(episode):
             self.overlaps += 1
         if path.startswith("/last"):

@@ -2,14 +2,18 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 
+import numpy as np
 import pytest
 from aiohttp import web
 
 from shared.catalog import Catalog
 from simulator.adapters.patient_http import PatientClient, ServiceError
 from simulator.adapters.recommender_client import RemoteRecommender
+from simulator.core.arrivals import schedule_arrivals
+from simulator.core.draws import FloatArray
 from simulator.core.world import make_dynamics
 from simulator.live import Recommender, Watch, play_episodes
 from simulator.results import Result
@@ -41,6 +45,9 @@ async def play(
     notify: Callable[[str], None] = lambda _: None,
     results: list[Result] | None = None,
     most_tracks: int | None = None,
+    records: bool = False,
+    arrivals_s: FloatArray | None = None,
+    watch: Watch | None = None,
 ) -> list[Result]:
     results = [] if results is None else results
     client = PatientClient(
@@ -54,7 +61,8 @@ async def play(
             seed=seed,
             episodes=range(n_episodes),
             concurrency=concurrency,
-            watch=Watch(results.append, most_tracks=most_tracks),
+            watch=watch or Watch(results.append, records=records, most_tracks=most_tracks),
+            arrivals_s=arrivals_s,
         )
     return sorted(results, key=lambda result: result.episode)
 
@@ -73,9 +81,58 @@ async def test_a_session_speaks_botifys_protocol(service: FakeRecommender) -> No
 async def test_the_seed_decides_whatever_the_concurrency(service: FakeRecommender) -> None:
     alone = await play(service.url, 150, concurrency=1)
     service.requests.clear()
-    together = await play(service.url, 150, concurrency=64)
-    assert together == alone
+    for concurrency in (64, 256):
+        assert await play(service.url, 150, concurrency=concurrency) == alone
     assert await play(service.url, 150, seed=2, concurrency=64) != alone
+
+
+async def test_every_session_carries_what_served_it(service: FakeRecommender) -> None:
+    (plain,) = await play(service.url, 1)
+    assert plain.first is not None
+    assert (plain.first.recommender, plain.playbacks) == ("fake", ())
+    (told,) = await play(service.url, 1, records=True)
+    assert len(told.playbacks) == told.tracks
+    assert sum(playback.time for playback in told.playbacks) == pytest.approx(told.time)
+    assert told.playbacks[0].served is None
+    assert {p.served.recommender for p in told.playbacks if p.served} == {"fake"}
+
+
+async def test_arrivals_change_nothing_that_is_played(service: FakeRecommender) -> None:
+    alone = await play(service.url, 100, concurrency=1)
+    due = schedule_arrivals(1, np.arange(100), rate=400.0, arrivals="poisson")
+    started = time.monotonic()
+    assert await play(service.url, 100, concurrency=32, arrivals_s=due) == alone
+    assert time.monotonic() - started > due[-1]  # nobody came early
+    assert service.overlaps == 0
+
+
+async def test_waiting_counts_from_when_a_session_was_due(service: FakeRecommender) -> None:
+    service.delay_s = 0.01
+    watch = Watch(lambda _: None)
+    at_once = np.zeros(6)  # six come together, one at a time is let in
+    await play(service.url, 6, concurrency=1, arrivals_s=at_once, watch=watch)
+    assert len(watch.starts_s) == 6
+    sessions_s = np.diff(sorted(watch.starts_s))
+    assert sessions_s.min() > 5 * service.delay_s  # each waited for the whole session before it
+    assert min(watch.steps_s) > service.delay_s
+    assert len(watch.steps_s) == len([p for p, _, _ in service.requests if p.startswith("/next")])
+
+
+async def test_a_run_that_is_stopped_leaves_no_session_open(service: FakeRecommender) -> None:
+    results: list[Result] = []
+    watch = Watch(results.append)
+
+    def stop_after_ten(result: Result) -> None:
+        results.append(result)
+        if len(results) == 10:
+            watch.stops.set()
+
+    watch.on_result = stop_after_ten
+    await play(service.url, 1_000, concurrency=16, watch=watch)
+    assert 10 <= len(results) < 30
+    assert service.active == {}
+    n_closed = len([path for path, _, _ in service.requests if path.startswith("/last")])
+    assert n_closed > len(results)  # sessions that were cut are closed, and are no results
 
 
 async def test_a_user_is_in_one_session_at_a_time(service: FakeRecommender) -> None:
