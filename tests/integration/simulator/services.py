@@ -16,12 +16,14 @@ class FakeRecommender:
         breaks_at: The request that is answered with 500, counted from 1.
         faults: Answers given before the usual one, first come first served.
         delay_s: That every answer takes.
+        experiments: Treatments of the experiment SPLIT, if there is one.
         active: Episode per user with an open session.
         overlaps: Requests of a user that came between those of an open session.
     """
 
     def __init__(self, n_tracks: int) -> None:
         self.delay_s = 0.0
+        self.experiments: tuple[str, ...] = ()
         self.url = ""
         self.breaks_at = 0
         self.n_tracks = n_tracks
@@ -49,7 +51,11 @@ class FakeRecommender:
         if request.path.startswith("/last"):
             return web.json_response({"user": int(user)})
         track = (body["track"] * 7 + 3) % self.n_tracks
-        return web.json_response({"user": int(user), "track": track, "recommender": "fake"})
+        answer = {"user": int(user), "track": track, "recommender": "fake"}
+        if self.experiments:
+            arm = self.experiments[int(user) % len(self.experiments)]
+            answer["experiments"] = {"SPLIT": arm}
+        return web.json_response(answer)
 
     def _note_session(self, user: str, path: str, key: str) -> None:
         episode = key.split(":")[1]
@@ -58,8 +64,10 @@ class FakeRecommender:
         if path.startswith("/last"):
             del self.active[user]
 
-    def make_server(self, port: int | None = None) -> TestServer:
-        app = web.Application()
+    def make_server(
+        self, port: int | None = None, *, beside: "FakeLaboratory | None" = None
+    ) -> TestServer:
+        app = web.Application() if beside is None else beside.make_app()
         app.router.add_post("/next/{user}", self.answer)
         app.router.add_post("/last/{user}", self.answer)
         return TestServer(app, port=port)
@@ -122,15 +130,24 @@ class FakeLaboratory:
         self.done.append(f"serves {version}")
         return web.Response(text=f'# HELP\nsegue_model_info{{model_version="{version}"}} 1.0\n')
 
-    def make_server(self) -> TestServer:
+    async def get_decision(self, request: web.Request) -> web.Response:
+        experiment, alpha = request.match_info["experiment"], request.query["alpha"]
+        self.done.append(f"decision {experiment} {alpha}")
+        return web.json_response({"decision": {"reached": True, "reason": "always valid"}})
+
+    def make_app(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/decision/{experiment}", self.get_decision)
         app.router.add_get("/lag", self.get_lag)
         app.router.add_get("/train", self.list_trainings)
         app.router.add_post("/train", self.start_training)
         app.router.add_get("/train/{job}", self.get_training)
         app.router.add_get("/models/{version}", self.get_model)
         app.router.add_get("/metrics", self.get_metrics)
-        return TestServer(app)
+        return app
+
+    def make_server(self) -> TestServer:
+        return TestServer(self.make_app())
 
 
 class FakeLogger:
