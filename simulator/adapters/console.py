@@ -12,6 +12,10 @@ _N_FOUND = 10
 _HELP = "a track id recommends it; words search titles and artists; ? helps; Ctrl-C leaves"
 
 
+class PersonLeftError(Exception):
+    """The person at the terminal has had enough."""
+
+
 class ConsoleRecommender:
     """Shows what the listener did, and asks what comes next."""
 
@@ -22,7 +26,11 @@ class ConsoleRecommender:
         self._texts = [f"{track.artist} {track.title}".casefold() for track in catalog.tracks]
 
     async def recommend(self, session: LiveSession) -> Served:
-        """Show the latest playback and ask until a track is named."""
+        """Show the latest playback and ask until a track is named.
+
+        Raises:
+            PersonLeftError: At Ctrl-C or the end of the input.
+        """
         if session.position == 0:
             self._console.print(f"\n[bold]User {session.user}[/] starts a session. {_HELP}")
         self._show(session)
@@ -44,8 +52,9 @@ class ConsoleRecommender:
         handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return self._console.input("recommend> ")
-        except EOFError:
-            raise KeyboardInterrupt from None
+        except (EOFError, KeyboardInterrupt):
+            # Not KeyboardInterrupt: it would end the event loop and leave its tasks behind.
+            raise PersonLeftError from None
         finally:
             signal.signal(signal.SIGINT, handler)
 

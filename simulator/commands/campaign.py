@@ -126,7 +126,7 @@ class Campaign:
         code = 0
         try:
             with RunProgress(
-                self._talk, "episodes", total=len(episodes), unit="episodes"
+                self._progress_console(), "episodes", total=len(episodes), unit="episodes"
             ) as progress:
                 self._play_episodes(episodes, progress, tally)
         except KeyboardInterrupt:
@@ -148,6 +148,12 @@ class Campaign:
             open_loop=None if rate is None else tally.summarise_open_loop(rate),
         )
         return code
+
+    def _progress_console(self) -> Console:
+        """Return where progress is shown: nowhere that a person is typing."""
+        if self._run.recommender == "console":
+            return Console(quiet=True, force_terminal=False)
+        return self._talk
 
     def _play_episodes(self, episodes: EpisodeArray, progress: RunProgress, tally: Tally) -> None:
         arguments = self._arguments

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 
 from shared.catalog import Catalog
-from simulator.adapters.console import ConsoleRecommender
+from simulator.adapters.console import ConsoleRecommender, PersonLeftError
 from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.progress import RunProgress
 from simulator.adapters.recommender_client import RemoteRecommender
@@ -125,6 +125,8 @@ async def play_until_stopped(
     loop.add_signal_handler(stop_signal, stop)
     try:
         await playing
+    except PersonLeftError:
+        watch.stops.set()
     except asyncio.CancelledError:
         if not watch.stops.is_set():
             raise

@@ -1,5 +1,6 @@
 """The command line, from words to exit code."""
 
+import contextlib
 import json
 import os
 import pty
@@ -247,6 +248,38 @@ def test_at_a_terminal_a_person_ends_the_days(config: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("n_sessions") == 2
     assert "Day 2 is over. Continue? [y/n]" in result.stdout
+
+
+def test_at_a_terminal_nothing_is_drawn_over_what_a_person_types(config: Path) -> None:
+    words = ["--config", str(config), "--episodes", "1", "single", "--recommender", "console"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulator", *words, "--days", "1"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    with process:
+        try:
+            while b"recommend> " not in shown:
+                shown += os.read(ours, 4096)
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # the terminal's end
+                while part := os.read(ours, 4096):
+                    shown += part
+            code = process.wait(30)
+        finally:
+            process.kill()
+    os.close(ours)
+    assert code == 130
+    assert b"starts a session" in shown
+    assert b"partial: 0 of 1" in shown
+    assert b"Traceback" not in shown
+    assert b"never retrieved" not in shown
+    assert b"0/1" not in shown  # no bar
 
 
 def test_without_a_terminal_there_is_one_day(
