@@ -47,7 +47,8 @@ from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
 from simulator.core.world import World, make_dynamics
 from simulator.history import History, make_events, play_history
-from simulator.live import Result, play_episodes, prepare
+from simulator.live import Watch, play_episodes, prepare
+from simulator.results import Result
 from simulator.worlds import create_world
 
 T = TypeVar("T")
@@ -157,8 +158,7 @@ class Live:
                 seed=self.plan.seed,
                 episodes=episodes,
                 concurrency=CONCURRENCY,
-                on_result=note,
-                most_tracks=self.plan.most_plays,
+                watch=Watch(note, most_tracks=self.plan.most_plays),
             )
 
     def _client(self, url: str, timeout_s: float, n_connections: int, show: Show) -> PatientClient:
