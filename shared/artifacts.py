@@ -67,6 +67,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
         parent: Version that was serving when this one was trained.
         data_from: Time of the first playback trained on.
         data_until: Watermark: nothing stored after it was read.
+        learnt_until: Start of the first session that it did not learn from, being held out or
+            outside its window; None if it learnt from all that were stored.
         n_sessions: Sessions trained on.
         n_playbacks: Playbacks trained on.
         parameters: Of the training.
@@ -83,6 +85,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
     data_from: datetime | None = None
     data_until: datetime | None = None
+    learnt_until: datetime | None = None
     n_sessions: int = 0
     n_playbacks: int = 0
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -7,13 +7,16 @@ import uvicorn
 from pydantic import ValidationError
 
 from services.trainer.app import create_app
-from services.trainer.cli import CommandError, create_parser, fit_offline, publish_path
+from services.trainer.cli import create_parser, publish_path
 from services.trainer.core.errors import TrainingError
+from services.trainer.fit_command import CommandError, fit_offline
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
 from shared.catalog import InvalidCatalogError
 from shared.logs import configure_logging
 from shared.settings import describe_invalid_settings
+
+STOP_S = 3
 
 
 def main(arguments: list[str]) -> int:
@@ -48,6 +51,8 @@ def _serve(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        # Event streams end with their training; the service does not wait for that to stop.
+        timeout_graceful_shutdown=STOP_S,
     )
 
 

@@ -12,13 +12,21 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.trainer.adapters.job_store import JobRunningError, JobStore
+from services.trainer.adapters.job_store import (
+    JobNotResumableError,
+    JobNotRunningError,
+    JobRunningError,
+    JobStore,
+)
 from services.trainer.adapters.metrics import Metrics
 from services.trainer.adapters.postgres import UNAVAILABLE, open_pool
 from services.trainer.adapters.registry import NoEarlierVersionError, Registry
-from services.trainer.api import State, create_router
-from services.trainer.jobs import JobRunner
+from services.trainer.api import create_router
+from services.trainer.core.schedule import parse_schedule
+from services.trainer.jobs import JobRunner, NoSuchJobError
+from services.trainer.scheduler import Scheduler
 from services.trainer.settings import Settings
+from services.trainer.state import State
 from shared.artifacts import ArtifactError
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
@@ -28,6 +36,9 @@ log = logging.getLogger(__name__)
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     JobRunningError: (409, "Training running"),
+    JobNotRunningError: (409, "Training over"),
+    JobNotResumableError: (409, "Nothing to resume"),
+    NoSuchJobError: (404, "No such training"),
     NoEarlierVersionError: (409, "Nothing to roll back to"),
     ArtifactError: (404, "No such model version"),
     RedisError: (503, "Redis unavailable"),
@@ -71,8 +82,11 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
             await _interrupt_leftovers(runner)
             refresh = _refreshing(registry, metrics, interval_s=settings.refresh_interval_s)
             await stack.enter_async_context(refresh)
+            scheduler = _create_scheduler(settings, runner)
+            if scheduler is not None:
+                await stack.enter_async_context(in_background(scheduler.run()))
             holder.append(used)
-            yield {"trainer": State(runner, jobs, registry, used.redis)}
+            yield {"trainer": State(settings, runner, jobs, registry, used.redis, scheduler)}
         holder.clear()
 
     async def ready() -> dict[str, str]:
@@ -84,6 +98,13 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_error_map(app, PROBLEMS)
     install_operations(app, ready=ready, registry=metrics.registry)
     return app
+
+
+def _create_scheduler(settings: Settings, runner: JobRunner) -> Scheduler | None:
+    if settings.schedule is None:
+        return None
+    parameters = settings.schedule_parameters.to_parameters()
+    return Scheduler(runner, parse_schedule(settings.schedule), parameters)
 
 
 async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adapters:

@@ -1,46 +1,29 @@
 """Training and publication from the command line, without the service."""
 
 import argparse
-import importlib.metadata
-import secrets
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import Any, get_args
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.trainer.adapters.botify_log import load_botify_log
 from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
 from services.trainer.adapters.registry import Registry
-from services.trainer.api import TrainRequest
 from services.trainer.core.parameters import RecipeName
-from services.trainer.core.playbacks import make_log
-from services.trainer.core.recommendations import encode_recommendations, parse_recommendations
-from services.trainer.core.versions import make_version_id
-from services.trainer.order import to_dict
+from services.trainer.core.recommendations import parse_recommendations
+from services.trainer.fit_command import CommandError, make_manifest
 from services.trainer.settings import Settings
 from shared.artifacts import (
     ArtifactError,
-    ModelManifest,
     ModelVersion,
     fetch_catalog,
     fetch_latest_version,
     load_model,
     make_model,
-    save_model,
 )
 from shared.catalog import Catalog, load_catalog
 from shared.redis_client import create_redis
-
-PARAMETERS = ("recipe", "dim", "epochs", "learning_rate", "batch_size", "neighbours", "seed")
-
-
-class CommandError(RuntimeError):
-    """A command that cannot be done; the message says why."""
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -55,39 +38,6 @@ def create_parser() -> argparse.ArgumentParser:
     publish.add_argument("--tracks", type=Path, help="tracks.json, if Redis has no catalogue")
     publish.add_argument("--no-activate", action="store_true", help="do not let it serve yet")
     return parser
-
-
-def fit_offline(options: argparse.Namespace) -> None:
-    """Turn a log of botify's and its catalogue into `tracks_with_recs.json`.
-
-    Raises:
-        TrainingError: If the log cannot be learnt from.
-        InvalidCatalogError: If the catalogue cannot be read.
-        CommandError: If a file cannot be written.
-    """
-    # Only here: the service itself never needs what takes seconds to import.
-    from services.trainer.core.recipe import fit_recipe
-
-    given = {name: getattr(options, name) for name in PARAMETERS}
-    request = TrainRequest(**{name: value for name, value in given.items() if value is not None})
-    parameters = request.to_parameters()
-    catalog = load_catalog(options.tracks)
-    log = make_log(load_botify_log(options.log))
-    fitted = fit_recipe(log, catalog, parameters=parameters, report=_print_progress)
-    manifest = _make_manifest(parameters.recipe, catalog, parameters=to_dict(parameters))
-    manifest = msgspec.structs.replace(
-        manifest,
-        seed=parameters.seed,
-        data_from=fitted.data_from,
-        data_until=fitted.data_until,
-        n_sessions=fitted.n_sessions,
-        n_playbacks=fitted.n_playbacks,
-        metrics=fitted.metrics,
-    )
-    try:
-        _write(make_model(manifest, fitted.arrays), catalog, options=options)
-    except OSError as error:
-        raise CommandError(f"{error.filename}: {error.strerror}") from error
 
 
 async def publish_path(options: argparse.Namespace, settings: Settings) -> str:
@@ -124,6 +74,12 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--out", type=Path, required=True, help="tracks_with_recs.json to write")
     fit.add_argument("--top-tracks", type=Path, help="also write the most listened track ids")
     fit.add_argument("--model", type=Path, help="also save the model to this folder")
+    fit.add_argument("--artifacts", type=Path, help="also put figures and pictures in this folder")
+    fit.add_argument("--warm-start", type=Path, help="the folder of a saved model to start from")
+    fit.add_argument("--checkpoint", type=Path, help="file to go on from; removed at success")
+    fit.add_argument(
+        "--held-out", type=float, help="share of the sessions, the latest, to judge on"
+    )
     fit.add_argument("--recipe", choices=get_args(RecipeName))
     fit.add_argument("--learning-rate", type=float)
     for name in ("dim", "epochs", "batch-size", "neighbours", "seed"):
@@ -155,43 +111,5 @@ def _open_path(path: Path, catalog: Catalog, *, parent: str | None) -> ModelVers
             neighbours = parse_recommendations(lines, catalog)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from error
-    manifest = _make_manifest("imported", catalog, parameters={"file": path.name}, parent=parent)
+    manifest = make_manifest("imported", catalog, parameters={"file": path.name}, parent=parent)
     return make_model(manifest, {"neighbours": neighbours})
-
-
-def _make_manifest(
-    recipe: str, catalog: Catalog, *, parameters: dict[str, Any], parent: str | None = None
-) -> ModelManifest:
-    now = datetime.now(UTC)
-    return ModelManifest(
-        model_version=make_version_id(now, secrets.token_hex(3)),
-        recipe=recipe,
-        created_at=now,
-        catalog_checksum=catalog.checksum,
-        parent=parent,
-        parameters=parameters,
-        code_version=importlib.metadata.version("segue"),
-    )
-
-
-def _write(model: ModelVersion, catalog: Catalog, *, options: argparse.Namespace) -> None:
-    with options.out.open("wb") as file:
-        _write_lines(file, catalog, model)
-    if options.top_tracks is not None:
-        ids = catalog.track_ids[model.arrays["top_tracks"]].tolist()
-        options.top_tracks.write_bytes(msgspec.json.encode(ids))
-    if options.model is not None:
-        save_model(model, options.model)
-
-
-def _write_lines(file: IO[bytes], catalog: Catalog, model: ModelVersion) -> None:
-    for lines in encode_recommendations(catalog, model.arrays["neighbours"]):
-        file.write(lines)
-
-
-def _print_progress(stage: str, **fields: Any) -> None:
-    words = [
-        f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in fields.items()
-    ]
-    print(f"{stage}: {', '.join(words)}" if words else stage, file=sys.stderr)

@@ -58,6 +58,11 @@ def decode_order(line: bytes) -> Order:
     return msgspec.json.decode(line, type=Order, dec_hook=lambda kind, value: kind(value))
 
 
+def from_dict(stored: dict[str, Any]) -> TrainingParameters:
+    """Return the parameters of a job from what was stored of them."""
+    return msgspec.convert(stored, TrainingParameters)
+
+
 def to_dict(parameters: TrainingParameters) -> dict[str, Any]:
     """Return the parameters as JSON can hold them."""
     return {

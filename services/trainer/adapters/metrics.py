@@ -20,7 +20,7 @@ class Metrics:
         self._jobs = Counter(
             "segue_trainer_jobs", "Trainings that ended", ["status"], registry=self.registry
         )
-        for status in ("succeeded", "failed", "interrupted"):
+        for status in ("succeeded", "failed", "interrupted", "cancelled"):
             self._jobs.labels(status)
         self._duration = Histogram(
             "segue_trainer_training_seconds",

@@ -15,6 +15,12 @@ SELECT session_id, position, track_id, user_id, time, occurred_at
 FROM events
 WHERE stored_at <= $1 AND occurred_at >= $2 AND occurred_at < $3
 """
+COUNT_SESSIONS = """
+SELECT count(*)
+FROM events
+WHERE stored_at <= $1 AND occurred_at >= $2 AND occurred_at < $3 AND position = 0
+"""
+ALWAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 HEADER_BYTES = len(SIGNATURE) + 8  # flags, length of an extension
@@ -102,13 +108,27 @@ async def read_playbacks(
     await connection.copy_from_query(
         QUERY,
         watermark,
-        since or datetime(2000, 1, 1, tzinfo=UTC),
-        until or datetime(9999, 1, 1, tzinfo=UTC),
+        since or ALWAYS[0],
+        until or ALWAYS[1],
         output=parser.feed,
         format="binary",
         timeout=COPY_TIMEOUT_S,
     )
     return parser.finish()
+
+
+async def count_sessions(
+    connection: asyncpg.Connection,
+    *,
+    since: datetime,
+    until: datetime | None,
+    watermark: datetime,
+) -> int:
+    """Count the sessions that began in a window and were stored by the watermark."""
+    n_sessions: int = await connection.fetchval(
+        COUNT_SESSIONS, watermark, since, until or ALWAYS[1], timeout=COPY_TIMEOUT_S
+    )
+    return n_sessions
 
 
 async def read_watermark(connection: asyncpg.Connection) -> datetime:

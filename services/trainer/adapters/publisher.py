@@ -4,6 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from redis.exceptions import RedisError
 
@@ -25,6 +26,7 @@ class PublicationOptions:
         attempts: Before giving up.
         wait_s: Before the second attempt; doubles with each.
         folder: Where a version is saved that could not be published.
+        job_id: That made it.
     """
 
     activate: bool
@@ -32,6 +34,7 @@ class PublicationOptions:
     attempts: int
     wait_s: float
     folder: Path | None
+    job_id: UUID | None = None
 
 
 async def publish_patiently(
@@ -41,12 +44,16 @@ async def publish_patiently(
 
     Raises:
         TrainingError: If it stays away; says where the version was saved.
+        JobOverError: If its job was cancelled meanwhile.
     """
     for attempt in range(options.attempts):
         try:
-            await registry.publish(model, activate=options.activate, keep=options.keep)
+            await registry.publish(
+                model, activate=options.activate, keep=options.keep, job_id=options.job_id
+            )
         except (*UNAVAILABLE, RedisError) as error:
-            reason = f"{type(error).__name__}: {error}"
+            # Redis' client quotes the command, and so the array, before what went wrong.
+            reason = f"{type(error).__name__}: {str(error).rpartition('caused error: ')[2]}"
             log.warning("publication: attempt %d: %s", attempt + 1, reason)
             if attempt + 1 < options.attempts:
                 await asyncio.sleep(options.wait_s * 2**attempt)

@@ -7,6 +7,7 @@ Postgres that dies in the commit itself can leave a change unrecorded; the next 
 
 import contextlib
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -35,11 +36,18 @@ SELECT $1::text WHERE $1::text IS DISTINCT FROM (
     SELECT model_version FROM model_activations ORDER BY activation_id DESC LIMIT 1
 )
 """
+CLAIM_JOB = """
+UPDATE training_jobs SET model_version = $2 WHERE job_id = $1 AND status = 'running'
+"""
 SELECT_HISTORY = "SELECT model_version FROM model_activations ORDER BY activation_id"
 SELECT_VERSIONS = """
 SELECT manifest FROM model_versions ORDER BY created_at DESC, model_version DESC LIMIT $1
 """
 SELECT_VERSION = "SELECT manifest FROM model_versions WHERE model_version = $1"
+
+
+class JobOverError(RuntimeError):
+    """A version whose job was cancelled or interrupted before it could be published."""
 
 
 class NoEarlierVersionError(LookupError):
@@ -68,9 +76,17 @@ class Registry:
         self._pool = pool
         self._redis = redis
 
-    async def publish(self, model: ModelVersion, *, activate: bool, keep: int) -> None:
-        """Publish and record a version, and that it serves."""
+    async def publish(
+        self, model: ModelVersion, *, activate: bool, keep: int, job_id: UUID | None = None
+    ) -> None:
+        """Publish and record a version, that it serves, and which job made it.
+
+        Raises:
+            JobOverError: If the job does not run any more; nothing is published then.
+        """
         async with self._exclusively() as connection:
+            if job_id is not None:
+                await _claim_job(connection, job_id, model.manifest.model_version)
             await _record(connection, model.manifest)
             if activate:
                 await connection.execute(INSERT_ACTIVATION, model.manifest.model_version)
@@ -151,6 +167,12 @@ class Registry:
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE model_activations IN SHARE ROW EXCLUSIVE MODE")
             yield connection
+
+
+async def _claim_job(connection: asyncpg.Connection, job_id: UUID, version: str) -> None:
+    """Tie a version to its job; whoever cancels the job waits for this transaction."""
+    if await connection.execute(CLAIM_JOB, job_id, version) == "UPDATE 0":
+        raise JobOverError(f"job {job_id} was cancelled or interrupted: nothing is published")
 
 
 async def _record(connection: asyncpg.Connection, manifest: ModelManifest) -> None:

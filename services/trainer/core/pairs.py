@@ -32,11 +32,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.anchors)
 
-    def select(self, chosen: npt.NDArray[np.bool_]) -> "Pairs":
-        """Return those that a mask chooses."""
-        return Pairs(
-            self.anchors[chosen], self.tracks[chosen], self.times[chosen], self.sessions[chosen]
-        )
+    def between(self, first: int, end: int) -> "Pairs":
+        """Return those of the sessions from `first` on that come before `end`."""
+        part = slice(*np.searchsorted(self.sessions, [first, end]))
+        return Pairs(self.anchors[part], self.tracks[part], self.times[part], self.sessions[part])
 
 
 @dataclass(frozen=True)
@@ -81,24 +80,6 @@ def make_pairs(log: PlaybackLog, catalog: Catalog) -> tuple[Pairs, PairCounts]:
     )
     pairs = Pairs(anchors[chosen], rows[chosen], log.times[chosen], log.sessions[chosen])
     return pairs, counts
-
-
-def split_by_time(pairs: Pairs, *, held_out: float = 0.1) -> tuple[Pairs, Pairs]:
-    """Split into the earlier sessions and the last ones.
-
-    Args:
-        pairs: Of at least two sessions.
-        held_out: Share of the sessions that go to the second part; at least one does.
-
-    Raises:
-        TrainingError: If there is only one session.
-    """
-    sessions = np.unique(pairs.sessions)
-    if len(sessions) < 2:
-        raise TrainingError("playbacks of one session only: none is left to evaluate on")
-    n_held_out = max(1, round(len(sessions) * held_out))
-    is_early = pairs.sessions < sessions[-n_held_out]
-    return pairs.select(is_early), pairs.select(~is_early)
 
 
 def check_known(is_known: npt.NDArray[np.bool_]) -> None:

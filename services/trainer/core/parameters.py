@@ -5,9 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from services.trainer.core.promotion import Promote
+
 RecipeName = Literal["artist_concat", "track_only", "session"]
 DEFAULT_DIMS: dict[RecipeName, int] = {"artist_concat": 100, "track_only": 100, "session": 32}
-Stage = Literal["reading", "pairing", "training", "evaluating", "neighbours", "publishing"]
+Stage = Literal[
+    "reading",
+    "pairing",
+    "training",
+    "evaluating",
+    "neighbours",
+    "comparing",
+    "publishing",
+    "drawing",
+]
 
 Report = Callable[..., None]
 """Called with a stage and the fields that tell how far it is."""
@@ -21,16 +32,21 @@ class TrainingParameters:
         recipe: `artist_concat`: a track's embedding is its own and its artist's, concatenated;
             `track_only`: its own alone; `session`: beliefs about tracks, listeners and interests.
         dim: Of an embedding's half; of `session`, of the embedding.
-        epochs: At most; training ends when the validation loss no longer falls.
+        epochs: At most; training ends when the validation loss no longer falls (early stopping).
         learning_rate: Of Adam.
         batch_size: At most; a small log is cut into smaller batches.
             `session` has epochs, learning rate and batch size of its own.
         neighbours: Recommendations per track.
         seed: The same seed and data give the same bits on the same kind of machine.
         since, until: Half-open window of playback times; None is unbounded.
+        window_days: Instead of `since`: days before the time at which the log is read.
+        held_out: Share of the sessions, the latest, that judge the version. Pair recipes choose the
+            epoch on the earlier half of them and never learn from any; `session` learns from them
+            once it was judged. 0, for `session` alone, judges nothing.
         warm_start: Whether to start from the arrays of the version that serves, if it is of the
             same recipe, dim and catalogue.
-        activate: Whether the version serves as soon as it is published.
+        promote: Whether the version is to serve: `auto` if it is not worse than the one that
+            serves, `always`, `never`.
     """
 
     recipe: RecipeName = "artist_concat"
@@ -42,8 +58,10 @@ class TrainingParameters:
     seed: int = 0
     since: datetime | None = None
     until: datetime | None = None
+    window_days: float | None = None
+    held_out: float = 0.1
     warm_start: bool = False
-    activate: bool = True
+    promote: Promote = "auto"
 
 
 def report_nothing(stage: Stage, **fields: Any) -> None:

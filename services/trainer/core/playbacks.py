@@ -1,6 +1,6 @@
 """Playbacks as arrays: session by session in order of time, position by position."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,7 @@ class PlaybackLog:
         tracks: Track ids.
         times: Fractions listened, in [0, 1].
         users: Ids of the listeners, any integers.
-        n_users: Different listeners.
-        first_at, last_at: Of all playbacks, in microseconds since 1970.
+        at: Times of the playbacks, in microseconds since 1970.
     """
 
     sessions: IntArray
@@ -44,9 +43,7 @@ class PlaybackLog:
     tracks: IntArray
     times: FloatArray
     users: IntArray
-    n_users: int
-    first_at: int
-    last_at: int
+    at: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -56,6 +53,21 @@ class PlaybackLog:
         """Number of sessions."""
         return int(self.sessions[-1]) + 1
 
+    @property
+    def n_users(self) -> int:
+        """Number of different listeners."""
+        return len(np.unique(self.users))
+
+    def before(self, session: int) -> "PlaybackLog":
+        """Return the playbacks of the sessions before this one; it is not the first."""
+        end = int(np.searchsorted(self.sessions, session))
+        columns = (getattr(self, field.name) for field in fields(self))
+        return PlaybackLog(*(column[:end] for column in columns))
+
+    def start_of(self, session: int) -> int:
+        """Return when a session began, in microseconds since 1970."""
+        return int(self.at[np.searchsorted(self.sessions, session)])
+
 
 def make_log(playbacks: npt.NDArray[Any]) -> PlaybackLog:
     """Order playbacks; one position of a session counts once.
@@ -64,10 +76,13 @@ def make_log(playbacks: npt.NDArray[Any]) -> PlaybackLog:
         playbacks: In any order, of dtype `PLAYBACK`.
 
     Raises:
-        TrainingError: If there are none.
+        TrainingError: If there are none, or times are no fractions.
     """
     if len(playbacks) == 0:
         raise TrainingError("no playbacks: the log has none in this window")
+    n_wrong = len(playbacks) - int(((playbacks["time"] >= 0) & (playbacks["time"] <= 1)).sum())
+    if n_wrong:
+        raise TrainingError(f"the log is damaged: {n_wrong} playbacks have times outside [0, 1]")
     high, low, position = (playbacks[key] for key in ("session_high", "session_low", "position"))
     order = np.lexsort((position, low, high))
     starts = _changes(high[order]) | _changes(low[order])
@@ -82,9 +97,7 @@ def make_log(playbacks: npt.NDArray[Any]) -> PlaybackLog:
         tracks=playbacks["track"][order],
         times=playbacks["time"][order],
         users=playbacks["user"][order],
-        n_users=len(np.unique(playbacks["user"])),
-        first_at=int(playbacks["at"].min()),
-        last_at=int(playbacks["at"].max()),
+        at=playbacks["at"][order],
     )
 
 

@@ -8,23 +8,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.trainer.core.evaluation import (
-    evaluate_neighbours,
-    evaluate_prediction,
-    evaluate_spread,
+from services.trainer.core.checkpoints import (
+    Checkpoints,
+    CheckpointStore,
+    NoCheckpoints,
+    take_fingerprint,
 )
+from services.trainer.core.evaluation import evaluate_popularity
+from services.trainer.core.held_out import HeldOut, collect_plays, find_cut
+from services.trainer.core.judgement import Judgement, judge
 from services.trainer.core.model import PairModel, known_anchors, known_tracks
-from services.trainer.core.pairs import PairCounts, Pairs, make_pairs, split_by_time
+from services.trainer.core.pairs import PairCounts, Pairs, make_pairs
 from services.trainer.core.parameters import Report, TrainingParameters
 from services.trainer.core.playbacks import PlaybackLog
 from services.trainer.core.popularity import rank_tracks
 from services.trainer.core.retrieval import find_neighbours
 from services.trainer.core.session.recipe import fit_session
-from services.trainer.core.training import fit, predict
+from services.trainer.core.spread import evaluate_diversity, evaluate_spread
+from services.trainer.core.training import fit
 from services.trainer.core.warm_start import check_arrays
 from shared.catalog import Catalog
 
-AnyArray = npt.NDArray[Any]
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,35 @@ class Fitted:
     Attributes:
         arrays: Of the model version.
         metrics: Of the evaluation.
-        n_sessions: Sessions that pairs come from.
+        judgement: On later sessions; None if none were held out.
+        n_sessions: Sessions that it learnt from.
         n_playbacks: Playbacks read.
         data_from, data_until: Times of the first and the last playback.
+        judged_from: Start of the first session that it was judged on, if any.
+        learnt_until: Start of the first session that it did not learn from; None if it did from
+            all.
     """
 
-    arrays: Mapping[str, AnyArray]
+    arrays: dict[str, npt.NDArray[Any]]
     metrics: dict[str, float]
+    judgement: Judgement | None
     n_sessions: int
     n_playbacks: int
     data_from: datetime
     data_until: datetime
+    judged_from: datetime | None
+    learnt_until: datetime | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a recipe made; `learnt_before` is the first session that it did not learn from."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    metrics: dict[str, float]
+    judgement: Judgement | None
+    n_sessions: int
+    learnt_before: int | None
 
 
 def fit_recipe(
@@ -53,7 +76,8 @@ def fit_recipe(
     *,
     parameters: TrainingParameters,
     report: Report,
-    warm: Mapping[str, AnyArray] | None = None,
+    warm: Arrays | None = None,
+    checkpoints: CheckpointStore | None = None,
 ) -> Fitted:
     """Fit, evaluate and index the recipe that the parameters name.
 
@@ -63,6 +87,7 @@ def fit_recipe(
         parameters: Of the training.
         report: Told how far it is.
         warm: Arrays of an earlier version to start from: of the same recipe, dim and catalogue.
+        checkpoints: Where to go on, if the same training ran before.
 
     Raises:
         TrainingError: If the log cannot be learnt from, or the training cannot start from `warm`.
@@ -70,76 +95,119 @@ def fit_recipe(
     if warm is not None:
         check_arrays(warm, parameters, n_tracks=len(catalog))
     report("pairing", playbacks=len(log), sessions=log.n_sessions)
-    if parameters.recipe == "session":
-        session = fit_session(log, catalog, parameters=parameters, report=report, warm=warm)
-        return _finish(
-            log,
-            catalog,
-            arrays=session.arrays,
-            metrics=session.metrics,
-            n_sessions=session.n_sessions,
-        )
-    pairs, counts = make_pairs(log, catalog)
-    train, held_out = split_by_time(pairs)
-    report("training", pairs=len(pairs), **asdict(counts))
-    model, losses = fit(
-        train, held_out, catalog.artist_rows, parameters=parameters, report=report, warm=warm
+    fingerprint = take_fingerprint(
+        log, catalog_checksum=catalog.checksum, parameters=parameters, warm=warm
     )
-    report("evaluating")
-    metrics = evaluate_prediction(
-        predict(model, held_out), held_out, train_mean=float(train.times.mean(dtype=np.float64))
+    points = Checkpoints(checkpoints or NoCheckpoints(), fingerprint)
+    fit_one = _fit_session if parameters.recipe == "session" else _fit_pairs
+    outcome = fit_one(
+        log, catalog, parameters=parameters, report=report, warm=warm, checkpoints=points
     )
-    metrics |= _count(pairs, counts)
-    metrics |= {"epochs": float(len(losses)), "train_mse": losses[-1].train}
-    report("neighbours")
-    arrays, ranking = _index(model, train, held_out, catalog=catalog, parameters=parameters)
-    n_sessions = len(np.unique(pairs.sessions))
-    return _finish(log, catalog, arrays=arrays, metrics=metrics | ranking, n_sessions=n_sessions)
+    return _finish(log, catalog, outcome, k=parameters.neighbours)
 
 
-def _finish(
+def _fit_session(
     log: PlaybackLog,
     catalog: Catalog,
     *,
-    arrays: dict[str, AnyArray],
-    metrics: dict[str, float],
-    n_sessions: int,
-) -> Fitted:
-    rows = catalog.rows_of(log.tracks)
-    arrays["top_tracks"] = rank_tracks(rows, log.times, n_tracks=len(catalog))
-    return Fitted(
-        arrays=arrays,
-        metrics=metrics,
-        n_sessions=n_sessions,
-        n_playbacks=len(log),
-        data_from=_to_datetime(log.first_at),
-        data_until=_to_datetime(log.last_at),
+    parameters: TrainingParameters,
+    report: Report,
+    warm: Arrays | None,
+    checkpoints: Checkpoints,
+) -> _Outcome:
+    fitted = fit_session(
+        log, catalog, parameters=parameters, report=report, warm=warm, checkpoints=checkpoints
     )
+    return _Outcome(fitted.arrays, fitted.metrics, fitted.judgement, fitted.n_sessions, None)
+
+
+def _fit_pairs(
+    log: PlaybackLog,
+    catalog: Catalog,
+    *,
+    parameters: TrainingParameters,
+    report: Report,
+    warm: Arrays | None,
+    checkpoints: Checkpoints,
+) -> _Outcome:
+    """Fit the earlier sessions, choose the epoch on later ones, judge on the latest."""
+    pairs, counts = make_pairs(log, catalog)
+    plays = collect_plays(log, catalog)
+    share = parameters.held_out
+    cut = find_cut(plays.sessions, held_out=share, n_least=2)
+    latest = find_cut(plays.sessions, held_out=share / 2, n_least=1)
+    train, validation = pairs.between(0, cut), pairs.between(cut, latest)
+    report("training", pairs=len(pairs), **asdict(counts))
+    training = fit(
+        train,
+        validation,
+        catalog.artist_rows,
+        parameters=parameters,
+        report=report,
+        warm=warm,
+        checkpoints=checkpoints,
+    )
+    report("neighbours")
+    arrays, spread = _index(training.model, train, catalog, k=parameters.neighbours, warm=warm)
+    report("evaluating")
+    mean = float(train.times.mean(dtype=np.float64))
+    judgement = judge(arrays, plays.since(latest), train_mean=mean)
+    at_best = training.losses[max(training.best_epoch, 1) - 1]
+    metrics = judgement.metrics | spread | _count(pairs, counts)
+    metrics |= {
+        "epochs": float(len(training.losses)),
+        "best_epoch": float(training.best_epoch),
+        "train_mse": at_best.train,
+        "validation_mse": training.best_loss,
+    }
+    return _Outcome(arrays, metrics, judgement, len(np.unique(train.sessions)), cut)
 
 
 def _index(
-    model: PairModel,
-    train: Pairs,
-    held_out: Pairs,
-    *,
-    catalog: Catalog,
-    parameters: TrainingParameters,
-) -> tuple[dict[str, AnyArray], dict[str, float]]:
-    """Find the neighbours by the full concatenation, and rate them."""
-    candidates = known_tracks(train, len(catalog))
+    model: PairModel, train: Pairs, catalog: Catalog, *, k: int, warm: Arrays | None
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float]]:
+    """Find the neighbours by the full concatenation, and measure their spread."""
     context, target = model.context_embedding(), model.track_embedding()
-    neighbours = find_neighbours(
-        context,
-        target,
-        anchors=known_anchors(train, catalog.artist_rows, with_artists=model.with_artists),
-        candidates=candidates,
-        k=parameters.neighbours,
-    )
-    metrics = evaluate_neighbours(neighbours, held_out)
+    anchors = known_anchors(train, catalog.artist_rows, with_artists=model.with_artists)
+    candidates = known_tracks(train, len(catalog))
+    if warm is not None:
+        anchors |= (warm["context_embedding"] != 0).any(axis=1)
+        candidates |= (warm["track_embedding"][:, : model.target.embedding_dim] != 0).any(axis=1)
+    neighbours = find_neighbours(context, target, anchors=anchors, candidates=candidates, k=k)
     plays = np.bincount(train.tracks, minlength=len(catalog))
-    metrics |= evaluate_spread(neighbours, plays, candidates=candidates)
+    spread = evaluate_spread(neighbours, plays, candidates=candidates)
+    spread |= evaluate_diversity(neighbours, catalog.artist_rows, target)
     arrays = {"neighbours": neighbours, "context_embedding": context, "track_embedding": target}
-    return arrays, metrics
+    return arrays, spread
+
+
+def _finish(log: PlaybackLog, catalog: Catalog, outcome: _Outcome, *, k: int) -> Fitted:
+    """Add the most listened tracks, and the figures that they reach."""
+    rows = catalog.rows_of(log.tracks)
+    n_tracks, cut = len(catalog), outcome.learnt_before
+    metrics, judged_from = dict(outcome.metrics), None
+    if outcome.judgement is not None:
+        held_out: HeldOut = outcome.judgement.held_out
+        first = int(held_out.sessions[0])
+        judged_from, earlier = _to_datetime(log.start_of(first)), log.sessions < first
+        top = rank_tracks(rows[earlier], log.times[earlier], n_tracks=n_tracks)
+        metrics |= evaluate_popularity(top, held_out, k=k)
+        metrics |= {
+            "n_held_out_plays": float(len(held_out)),
+            "n_held_out_sessions": float(held_out.n_sessions),
+        }
+    top_tracks = rank_tracks(rows, log.times, n_tracks=n_tracks)
+    return Fitted(
+        arrays=outcome.arrays | {"top_tracks": top_tracks},
+        metrics=metrics,
+        judgement=outcome.judgement,
+        n_sessions=outcome.n_sessions,
+        n_playbacks=len(log),
+        data_from=_to_datetime(int(log.at.min())),
+        data_until=_to_datetime(int(log.at.max())),
+        judged_from=judged_from,
+        learnt_until=None if cut is None else _to_datetime(log.start_of(cut)),
+    )
 
 
 def _count(pairs: Pairs, counts: PairCounts) -> dict[str, float]:

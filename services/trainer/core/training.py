@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from services.trainer.core.checkpoints import Checkpoints, Snapshot
 from services.trainer.core.model import PairModel
 from services.trainer.core.pairs import Pairs
 from services.trainer.core.parameters import Report, TrainingParameters
@@ -16,6 +18,7 @@ PATIENCE = 3  # epochs without a better validation loss
 MIN_IMPROVEMENT = 1e-5
 MIN_STEPS = 32  # per epoch, however small the log
 MIN_BATCH = 64
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,69 @@ class Tensors:
         return len(self.times)
 
 
+class Training:
+    """A training between two epochs: all that the next one depends on.
+
+    Attributes:
+        model: As of the last epoch.
+        losses: Of the epochs so far.
+        best: The model as of its best epoch, by parameter.
+        best_loss, best_epoch: What it validated with, and when; 0 is before the first epoch.
+    """
+
+    def __init__(self, model: PairModel, *, learning_rate: float, seed: int, best_loss: float):
+        """Begin before the first epoch, whose model validates with `best_loss`."""
+        self.model = model
+        self.optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        self.best_loss, self.best_epoch = best_loss, 0
+        self.losses: list[Losses] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether early stopping ends it."""
+        return len(self.losses) - self.best_epoch >= PATIENCE
+
+    def run_epoch(self, pairs: Tensors, held_out: Tensors, *, batch_size: int) -> Losses:
+        """Run the next epoch and keep the model if it validates best."""
+        train = _run_epoch(
+            self.model, self.optimiser, pairs, batch_size=batch_size, generator=self.generator
+        )
+        losses = Losses(len(self.losses) + 1, train, measure_loss(self.model, held_out))
+        self.losses.append(losses)
+        if losses.validation < self.best_loss - MIN_IMPROVEMENT:
+            self.best_loss, self.best_epoch = losses.validation, losses.epoch
+            for name, value in self.model.state_dict().items():
+                self.best[name].copy_(value)
+        return losses
+
+    def to_snapshot(self) -> Snapshot:
+        """Return everything as arrays."""
+        snapshot = {f"model.{name}": v.numpy() for name, v in self.model.state_dict().items()}
+        snapshot |= {f"best.{name}": value.numpy() for name, value in self.best.items()}
+        for i, parameter in enumerate(self.model.parameters()):
+            state = self.optimiser.state[parameter]
+            snapshot |= {f"adam.{i}.{key}": state[key].numpy() for key in ADAM_STATE}
+        snapshot["generator"] = self.generator.get_state().numpy()
+        snapshot["losses"] = np.array([astuple(losses) for losses in self.losses])
+        snapshot["best_at"] = np.array([self.best_loss, self.best_epoch])
+        return snapshot
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where a snapshot was taken."""
+        for name, value in self.model.state_dict().items():
+            value.copy_(torch.from_numpy(snapshot[f"model.{name}"]))
+            self.best[name].copy_(torch.from_numpy(snapshot[f"best.{name}"]))
+        for i, parameter in enumerate(self.model.parameters()):
+            self.optimiser.state[parameter] = {
+                key: torch.from_numpy(snapshot[f"adam.{i}.{key}"].copy()) for key in ADAM_STATE
+            }
+        self.generator.set_state(torch.from_numpy(snapshot["generator"].copy()))
+        self.losses = [Losses(int(e), t, v) for e, t, v in snapshot["losses"].tolist()]
+        self.best_loss, self.best_epoch = float(snapshot["best_at"][0]), int(snapshot["best_at"][1])
+
+
 def fit(
     train: Pairs,
     validation: Pairs,
@@ -51,8 +117,9 @@ def fit(
     *,
     parameters: TrainingParameters,
     report: Report,
+    checkpoints: Checkpoints,
     warm: Mapping[str, FloatArray] | None = None,
-) -> tuple[PairModel, list[Losses]]:
+) -> Training:
     """Fit the recipe's model.
 
     Args:
@@ -61,10 +128,11 @@ def fit(
         artist_rows: Artist per catalogue row.
         parameters: Of the training.
         report: Told of every epoch.
+        checkpoints: Where to go on, if it ran before; told of every epoch.
         warm: Embeddings of an earlier version to start from; they stand if no epoch betters them.
 
     Returns:
-        The model as of its best epoch, and the losses of all epochs.
+        The training, its model as of the best epoch.
     """
     model = PairModel(
         train,
@@ -75,25 +143,24 @@ def fit(
     )
     if warm is not None:
         model.continue_from(warm)
-    optimiser = torch.optim.Adam(model.parameters(), lr=parameters.learning_rate, fused=True)
-    generator = torch.Generator().manual_seed(parameters.seed + 1)
     batch_size = choose_batch_size(len(train), largest=parameters.batch_size)
     pairs, held_out = Tensors.of(train), Tensors.of(validation)
-    best = {name: value.clone() for name, value in model.state_dict().items()}
-    best_loss, best_epoch = math.inf if warm is None else measure_loss(model, held_out), 0
-    losses: list[Losses] = []
-    for epoch in range(1, parameters.epochs + 1):
-        loss = _run_epoch(model, optimiser, pairs, batch_size=batch_size, generator=generator)
-        losses.append(Losses(epoch, loss, measure_loss(model, held_out)))
-        report("training", epoch=epoch, train=loss, validation=losses[-1].validation)
-        if losses[-1].validation < best_loss - MIN_IMPROVEMENT:
-            best_loss, best_epoch = losses[-1].validation, epoch
-            for name, value in model.state_dict().items():
-                best[name].copy_(value)
-        elif epoch - best_epoch >= PATIENCE:
-            break
-    model.load_state_dict(best)
-    return model, losses
+    training = Training(
+        model,
+        learning_rate=parameters.learning_rate,
+        seed=parameters.seed + 1,
+        best_loss=math.inf if warm is None else measure_loss(model, held_out),
+    )
+    snapshot = checkpoints.load()
+    if snapshot is not None:
+        training.restore(snapshot)
+        report("training", resumed_after=len(training.losses))
+    while len(training.losses) < parameters.epochs and not training.is_over:
+        losses = training.run_epoch(pairs, held_out, batch_size=batch_size)
+        report("training", epoch=losses.epoch, train=losses.train, validation=losses.validation)
+        checkpoints.save(training.to_snapshot())
+    model.load_state_dict(training.best)
+    return training
 
 
 def choose_batch_size(n_pairs: int, *, largest: int) -> int:
@@ -110,18 +177,6 @@ def measure_loss(model: PairModel, pairs: Tensors, *, block: int = 65536) -> flo
         error = model(pairs.anchors[part], pairs.tracks[part]) - pairs.times[part]
         total += float((error.double() ** 2).sum())
     return total / len(pairs)
-
-
-def predict(model: PairModel, pairs: Pairs, *, block: int = 65536) -> FloatArray:
-    """Predict the fraction that is listened to, float32 (n_pairs,)."""
-    tensors = Tensors.of(pairs)
-    with torch.no_grad():
-        parts = [
-            model(tensors.anchors[start : start + block], tensors.tracks[start : start + block])
-            for start in range(0, len(tensors), block)
-        ]
-    predicted: FloatArray = torch.cat(parts).numpy()
-    return predicted
 
 
 def _run_epoch(

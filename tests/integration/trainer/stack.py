@@ -23,9 +23,12 @@ from shared.events import make_event_id
 QUICK = {"dim": 4, "epochs": 2, "neighbours": 5}
 
 
-def make_settings(valkey: ValkeyServer, postgres: PostgresServer, folder: Path) -> Settings:
+def make_settings(
+    valkey: ValkeyServer, postgres: PostgresServer, folder: Path, **more: Any
+) -> Settings:
     """Make settings for these servers."""
     return Settings(
+        **more,
         redis_url=valkey.url,
         postgres_dsn=postgres.dsn,
         folder=folder,
@@ -44,7 +47,7 @@ async def serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
-async def finish(client: httpx.AsyncClient, job_id: str, *, timeout_s: float = 60) -> Any:
+async def finish(client: httpx.AsyncClient, job_id: str, *, timeout_s: float = 120) -> Any:
     """Wait until a job is no longer running; return it."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -92,6 +95,15 @@ async def store_playbacks(dsn: str, playbacks: npt.NDArray[Any]) -> None:
         await connection.close()
 
 
+async def empty_events(dsn: str) -> None:
+    """Forget the log."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("DELETE FROM events")
+    finally:
+        await connection.close()
+
+
 def training_processes() -> list[psutil.Process]:
     """Return the training processes that this process started."""
     found = []
@@ -108,4 +120,15 @@ async def wait_for_training_process(*, timeout_s: float = 10) -> psutil.Process:
         while True:
             if processes := training_processes():
                 return processes[0]
+            await asyncio.sleep(0.01)
+
+
+async def wait_for_epoch(client: httpx.AsyncClient, job_id: str, epoch: int) -> None:
+    """Wait until a training has told of an epoch."""
+    async with asyncio.timeout(120):
+        while True:
+            job = (await client.get(f"/train/{job_id}")).json()
+            assert job["status"] == "running", job
+            if job["progress"].get("epoch", 0) >= epoch:
+                return
             await asyncio.sleep(0.01)

@@ -84,6 +84,22 @@ async def test_a_log_becomes_recommendations_without_any_service(files: Path, re
     assert set(json.loads((files / "top.json").read_text())) <= set(catalog.row_of)
 
 
+async def test_a_fit_goes_on_from_a_saved_model_and_leaves_its_figures(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = fit_arguments(files, "--model", str(files / "model"), "--epochs", "2")
+    assert await asyncio.to_thread(main, first) == 0
+    assert "held_out_mse" in json.loads((files / "model/manifest.json").read_text())["metrics"]
+    more = ("--warm-start", str(files / "model"), "--artifacts", str(files / "artifacts"))
+    checkpoint = ("--checkpoint", str(files / "checkpoint.npz"))
+    assert await asyncio.to_thread(main, fit_arguments(files, *more, *checkpoint)) == 0
+    names = sorted(path.name for path in (files / "artifacts").iterdir())
+    assert names == ["calibration.png", "losses.png", "metrics.json"]
+    assert not (files / "checkpoint.npz").exists()
+    assert main(fit_arguments(files, *more, "--recipe", "session")) == 1
+    assert "it is of the recipe artist_concat" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("catalog")
 async def test_a_saved_model_and_a_botify_file_are_published(
     files: Path, settings: Settings, redis: Redis

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from uuid import uuid4
 
 import asyncpg
@@ -21,6 +22,7 @@ from shared.artifacts import ARRAYS, fetch_latest_version, fetch_model
 from shared.catalog import Catalog
 from tests.integration.trainer.stack import (
     QUICK,
+    empty_events,
     finish,
     serving,
     store_playbacks,
@@ -42,7 +44,12 @@ async def test_a_training_publishes_a_version_that_serves(
     job = await finish(client, answer.json()["job_id"])
     assert job["status"] == "succeeded", job
     assert job["error"] is None
-    assert job["progress"]["stage"] == "publishing"
+    assert job["progress"]["stage"] == "drawing"
+    assert "warnings" not in job["progress"]
+    assert job["promotion"] == {"is_promoted": True, "reason": "the first version"}
+    assert 0 < job["metrics"]["held_out_mse"] < 1
+    assert sum(row["plays"] for row in job["reliability"]) == job["metrics"]["n_held_out_plays"]
+    assert (job["started_by"], job["attempts"]) == ("request", 1)
     assert [loss["epoch"] for loss in job["progress"]["losses"]] == [1, 2]
     assert job["progress"]["peak_memory_bytes"] > 2**20
     assert await fetch_latest_version(redis) == job["model_version"]
@@ -50,7 +57,7 @@ async def test_a_training_publishes_a_version_that_serves(
     assert model.arrays["neighbours"].shape == (len(catalog), 5)
     assert model.arrays["context_embedding"].shape == (len(catalog), 8)
     assert model.manifest.catalog_checksum == catalog.checksum
-    assert (model.manifest.n_sessions, model.manifest.n_playbacks) == (400, 2400)
+    assert (model.manifest.n_sessions, model.manifest.n_playbacks) == (360, 2400)
     assert model.manifest.seed == 3
     listed = (await client.get("/train")).json()
     assert [job["job_id"] for job in listed] == [job["job_id"]]
@@ -62,10 +69,12 @@ async def test_a_session_training_publishes_what_a_session_recommender_reads(
 ) -> None:
     job = await train(client, recipe="session")
     assert job["status"] == "succeeded", job
-    assert [loss["epoch"] for loss in job["progress"]["losses"]] == [1, 2, 3, 4, 5, 6]
+    assert [loss["epoch"] for loss in job["progress"]["losses"]] == list(range(1, 9))
     model = await fetch_model(redis, job["model_version"])
     assert model.manifest.recipe == "session"
-    assert model.manifest.metrics["leave_one_out_mse"] < model.manifest.metrics["baseline_mse"]
+    metrics = model.manifest.metrics
+    assert metrics["leave_one_out_mse"] < metrics["leave_one_out_baseline_mse"]
+    assert metrics["held_out_mse"] < metrics["baseline_mse"]
     assert model.arrays.keys() == ARRAYS.keys() - {"user_tracks"}
     assert model.arrays["track_embedding"].shape == (len(catalog), 4)
     recommendations = await client.get(f"/models/{job['model_version']}/tracks_with_recs")
@@ -164,7 +173,10 @@ async def test_a_training_process_ends_well_while_its_service_lives(settings: Se
     assert process.stdout
     assert process.stderr
     parameters = TrainingParameters(dim=4, epochs=1, neighbours=5)
-    process.stdin.write(encode_order(make_order(uuid4(), parameters, settings)))
+    job_id = uuid4()
+    async with open_pool(settings.postgres_dsn) as pool:
+        await JobStore(pool, settings.postgres_dsn).add(job_id, {})
+    process.stdin.write(encode_order(make_order(job_id, parameters, settings)))
     messages, complaints = await asyncio.gather(process.stdout.read(), process.stderr.read())
     assert await process.wait() == 0
     assert complaints == b""
@@ -289,12 +301,60 @@ async def test_it_starts_without_redis_and_postgres_and_is_not_ready(settings: S
         assert (await client.get("/models")).status_code == 503
 
 
+@pytest.mark.parametrize("recipe", ["track_only", "session"])
 @pytest.mark.usefixtures("playbacks")
-async def test_the_order_of_the_log_does_not_change_the_model(
-    client: httpx.AsyncClient, redis: Redis
+async def test_the_same_seed_and_log_give_the_same_bits(
+    client: httpx.AsyncClient, redis: Redis, recipe: str
 ) -> None:
-    first, second = [(await train(client))["model_version"] for _ in range(2)]
+    first, second = [(await train(client, recipe=recipe))["model_version"] for _ in range(2)]
     manifests = [(await fetch_model(redis, version)).manifest for version in (first, second)]
     assert manifests[0].checksums == manifests[1].checksums
     assert manifests[1].parent == first
     assert json.dumps(manifests[0].parameters) == json.dumps(manifests[1].parameters)
+
+
+async def test_playbacks_of_one_user_fail_and_leave_what_serves(
+    client: httpx.AsyncClient, database: PostgresServer, redis: Redis, catalog: Catalog
+) -> None:
+    playbacks = make_block_playbacks(catalog, n_sessions=60)
+    await store_playbacks(database.dsn, playbacks)
+    serving_version = (await train(client))["model_version"]
+    await empty_events(database.dsn)
+    playbacks["user"] = 7
+    await store_playbacks(database.dsn, playbacks)
+    for recipe in ("artist_concat", "session"):
+        job = await train(client, recipe=recipe)
+        assert job["status"] == "failed"
+        assert "one user only" in job["error"]
+    assert await fetch_latest_version(redis) == serving_version
+
+
+async def test_a_log_told_twice_and_out_of_order_gives_the_same_version(
+    client: httpx.AsyncClient, database: PostgresServer, redis: Redis, catalog: Catalog
+) -> None:
+    playbacks = make_block_playbacks(catalog, n_sessions=100)
+    await store_playbacks(database.dsn, playbacks)
+    first = (await train(client))["model_version"]
+    again = playbacks[::7].copy()
+    again["at"] += 1000  # another event, of the same position of the same session
+    again = again[again["position"] > 0]
+    await empty_events(database.dsn)
+    await store_playbacks(database.dsn, np.append(playbacks, again)[::-1])
+    job = await train(client, promote="always")
+    manifests = [(await fetch_model(redis, v)).manifest for v in (first, job["model_version"])]
+    assert manifests[0].checksums == manifests[1].checksums
+
+
+async def test_a_window_of_days_is_relative_to_now(
+    client: httpx.AsyncClient, database: PostgresServer, catalog: Catalog, redis: Redis
+) -> None:
+    now_us, day_us = int(time.time() * 1e6), 86_400_000_000
+    old, recent = (make_block_playbacks(catalog, n_sessions=50, seed=seed) for seed in (0, 1))
+    for playbacks, days_ago in ((old, 9), (recent, 2)):
+        playbacks["at"] += now_us - days_ago * day_us - int(playbacks["at"].min())
+        await store_playbacks(database.dsn, playbacks)
+    job = await train(client, window_days=3)
+    assert job["status"] == "succeeded", job
+    assert job["progress"]["playbacks"] == len(recent)
+    assert (await train(client, window_days=30))["progress"]["playbacks"] == 2 * len(recent)
+    assert "none in this window" in (await train(client, window_days=0.5))["error"]

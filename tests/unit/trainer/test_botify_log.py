@@ -43,7 +43,7 @@ def test_sessions_of_users_that_listen_at_once_are_told_apart() -> None:
     assert log.positions.tolist() == [0, 1, 0, 1, 0, 1]
     assert log.tracks.tolist() == [70, 71, 80, 81, 72, 73]
     assert log.times.tolist() == [1.0, 0.5, 1.0, 0.25, 1.0, 0.0]
-    assert (log.first_at, log.last_at) == (1_000, 6_000)
+    assert (log.at.min(), log.at.max()) == (1_000, 6_000)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40))

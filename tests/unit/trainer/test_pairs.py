@@ -1,10 +1,9 @@
 """Pairs are of a session's first track and each later one."""
 
-import numpy as np
 import pytest
 
 from services.trainer.core.errors import TrainingError
-from services.trainer.core.pairs import make_pairs, split_by_time
+from services.trainer.core.pairs import make_pairs
 from services.trainer.core.playbacks import make_log
 from shared.catalog import Catalog, Track, make_catalog
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks, make_playbacks
@@ -52,18 +51,10 @@ def test_sessions_of_one_track_teach_nothing() -> None:
         make_pairs(make_log(make_playbacks(rows)), make_small_catalog())
 
 
-def test_split_holds_out_the_last_sessions() -> None:
+def test_pairs_are_cut_between_sessions() -> None:
     catalog = make_blocks()
-    log = make_log(make_block_playbacks(catalog, n_sessions=40))
-    pairs, _ = make_pairs(log, catalog)
-    train, held_out = split_by_time(pairs)
-    assert len(train) + len(held_out) == len(pairs)
-    assert train.sessions.max() < held_out.sessions.min()
-    assert len(np.unique(held_out.sessions)) == 4
-
-
-def test_one_session_cannot_be_split() -> None:
-    rows = [(1, 0, 1, 10, 1.0, 1), (1, 1, 1, 20, 0.5, 2), (2, 0, 2, 20, 1.0, 2)]
-    pairs, _ = make_pairs(make_log(make_playbacks(rows)), make_small_catalog())
-    with pytest.raises(TrainingError, match="one session"):
-        split_by_time(pairs)
+    pairs, _ = make_pairs(make_log(make_block_playbacks(catalog, n_sessions=40)), catalog)
+    early, middle, late = pairs.between(0, 30), pairs.between(30, 35), pairs.between(35, 40)
+    assert len(early) + len(middle) + len(late) == len(pairs)
+    assert early.sessions.max() < 30 <= middle.sessions.min()
+    assert middle.sessions.max() < 35 <= late.sessions.min()

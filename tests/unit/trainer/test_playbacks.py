@@ -25,7 +25,8 @@ def test_sessions_are_numbered_by_time_and_played_by_position() -> None:
     assert log.positions.tolist() == [0, 1, 0, 1]
     assert log.tracks.tolist() == [20, 21, 10, 11]
     assert log.times.tolist() == [1.0, 0.25, 1.0, 0.5]
-    assert (log.n_sessions, log.n_users, log.first_at, log.last_at) == (2, 2, 10, 40)
+    assert log.at.tolist() == [10, 20, 30, 40]
+    assert (log.n_sessions, log.n_users) == (2, 2)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -45,3 +46,10 @@ def test_a_position_reported_twice_counts_once() -> None:
 def test_an_empty_log_is_an_error_that_says_so() -> None:
     with pytest.raises(TrainingError, match="no playbacks"):
         make_log(np.empty(0, PLAYBACK))
+
+
+@pytest.mark.parametrize("wrong", [-0.01, 1.01, float("nan")])
+def test_times_that_are_no_fractions_are_an_error_that_counts_them(wrong: float) -> None:
+    rows = [(1, 0, 1, 10, 1.0, 1), (1, 1, 1, 11, wrong, 2), (1, 2, 1, 12, wrong, 3)]
+    with pytest.raises(TrainingError, match=r"2 playbacks have times outside \[0, 1\]"):
+        make_log(make_playbacks(rows))

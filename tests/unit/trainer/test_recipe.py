@@ -6,7 +6,7 @@ import pytest
 from services.trainer.core.parameters import RecipeName, TrainingParameters, report_nothing
 from services.trainer.core.playbacks import PlaybackLog, make_log
 from services.trainer.core.recipe import Fitted, fit_recipe
-from services.trainer.core.training import choose_batch_size
+from services.trainer.core.training import MIN_IMPROVEMENT, PATIENCE, choose_batch_size
 from shared.catalog import Catalog
 from tests.unit.trainer.logs import block_of, make_block_playbacks, make_blocks
 
@@ -27,7 +27,10 @@ def test_neighbours_are_of_the_block_that_was_listened_to(recipe: RecipeName) ->
     neighbours = fitted.arrays["neighbours"]
     own = block_of(np.arange(len(CATALOG)))[:, None]
     assert (block_of(neighbours) == own).mean() > 0.97
-    assert fitted.metrics["validation_mse"] < 0.2 * fitted.metrics["baseline_mse"]
+    assert fitted.metrics["held_out_mse"] < 0.2 * fitted.metrics["baseline_mse"]
+    assert fitted.metrics["held_out_log_loss"] < 0.6 * fitted.metrics["baseline_log_loss"]
+    assert fitted.metrics["ndcg_at_10"] > 2 * fitted.metrics["baseline_ndcg_at_10"]
+    assert fitted.metrics["calibration_error"] < 0.05
 
 
 def test_arrays_are_the_full_concatenations_and_their_best_products() -> None:
@@ -38,6 +41,52 @@ def test_arrays_are_the_full_concatenations_and_their_best_products() -> None:
     best = np.take_along_axis(scores, arrays["neighbours"].astype(np.int64), axis=1)
     expected = -np.sort(-scores, axis=1)[:, : best.shape[1]]
     assert np.allclose(best, expected, atol=1e-6)
+
+
+def test_what_is_held_out_is_never_learnt() -> None:
+    playbacks = make_block_playbacks(CATALOG, n_sessions=200)
+    first = fit(make_log(playbacks))
+    last_tenth = playbacks["at"] >= np.sort(np.unique(playbacks["at"]))[-20 * 6]
+    last_half = playbacks["at"] >= np.sort(np.unique(playbacks["at"]))[-10 * 6]
+    changed = playbacks.copy()
+    changed["time"][last_half & (changed["position"] > 0)] = 0.5
+    second = fit(make_log(changed))
+    for name in ("context_embedding", "track_embedding", "neighbours"):
+        assert np.array_equal(first.arrays[name], second.arrays[name]), name
+    assert first.metrics["held_out_mse"] != second.metrics["held_out_mse"]
+    assert first.judgement is not None
+    assert first.judgement.held_out.n_sessions == 10
+    assert first.learnt_until is not None
+    assert first.learnt_until.timestamp() * 1e6 == playbacks["at"][last_tenth].min()
+    assert first.judged_from is not None
+    assert first.judged_from.timestamp() * 1e6 == playbacks["at"][last_half].min()
+
+
+def test_training_stops_early_and_keeps_the_best_epoch() -> None:
+    rng, playbacks = np.random.default_rng(0), make_block_playbacks(CATALOG, n_sessions=120)
+    playbacks["time"] = rng.random(len(playbacks)).round(2)  # nothing to learn: it overfits
+    losses: list[dict[str, object]] = []
+
+    def report(_: str, **fields: object) -> None:
+        if "epoch" in fields:
+            losses.append(fields)
+
+    parameters = TrainingParameters(dim=8, neighbours=3, epochs=200, learning_rate=0.01)
+    fitted = fit_recipe(make_log(playbacks), CATALOG, parameters=parameters, report=report)
+    validation = [float(str(loss["validation"])) for loss in losses]
+    best = int(fitted.metrics["best_epoch"])
+    assert len(validation) == best + PATIENCE < 200
+    assert validation[best - 1] == fitted.metrics["validation_mse"]
+    assert min(validation) > validation[best - 1] - MIN_IMPROVEMENT
+    assert fitted.metrics["epochs"] == len(losses)
+
+
+def test_events_twice_and_out_of_order_change_nothing() -> None:
+    playbacks = make_block_playbacks(CATALOG)
+    untidy = np.random.default_rng(0).permutation(np.append(playbacks, playbacks[::3]))
+    first, second = fit(make_log(playbacks)), fit(make_log(untidy))
+    assert all(a.tobytes() == second.arrays[name].tobytes() for name, a in first.arrays.items())
+    assert first.metrics == second.metrics
 
 
 def test_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
@@ -90,7 +139,7 @@ def test_progress_tells_the_stages_in_order_and_every_epoch() -> None:
     log = make_log(make_block_playbacks(CATALOG, n_sessions=50))
     fit_recipe(log, CATALOG, parameters=parameters, report=report)
     stages = list(dict.fromkeys(seen))
-    assert stages == ["pairing", "training", "evaluating", "neighbours"]
+    assert stages == ["pairing", "training", "neighbours", "evaluating"]
     assert epochs == [1, 2]
 
 

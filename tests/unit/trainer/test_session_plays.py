@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from services.trainer.core.errors import TrainingError
+from services.trainer.core.held_out import count_earlier
 from services.trainer.core.playbacks import make_log
 from services.trainer.core.session.discount import estimate_gamma
 from services.trainer.core.session.groups import make_blocks as make_padded_blocks
 from services.trainer.core.session.interests import MAX_INTERESTS, group_sessions
-from services.trainer.core.session.plays import count_earlier, observe, prepare_plays
+from services.trainer.core.session.plays import observe, prepare_plays
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks, make_playbacks
 from tests.unit.trainer.session_world import plant, true_logits
 

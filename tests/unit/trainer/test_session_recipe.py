@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from services.trainer.core.errors import TrainingError
+from services.trainer.core.held_out import collect_plays
 from services.trainer.core.parameters import TrainingParameters, report_nothing
 from services.trainer.core.playbacks import make_log
 from services.trainer.core.recipe import Fitted, fit_recipe
 from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.export import derive_start, export_arrays
-from services.trainer.core.session.fitting import COLD, fit_beliefs
+from services.trainer.core.session.fitting import ABSORB, COLD, fit_beliefs
 from services.trainer.core.session.plays import Plays, prepare_plays
 from shared.artifacts import ARRAYS
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks
@@ -113,7 +114,56 @@ def test_arrays_are_those_of_the_table() -> None:
     assert (arrays["interest_variance"] > 0).all()
     listener = arrays["user_listener"]
     assert (listener[:, 2] * listener[:, 4] > listener[:, 3] ** 2).all()
-    assert fitted.metrics["leave_one_out_mse"] < 0.5 * fitted.metrics["baseline_mse"]
+    assert fitted.metrics["leave_one_out_mse"] < 0.5 * fitted.metrics["leave_one_out_baseline_mse"]
+
+
+def test_later_sessions_are_predicted_from_their_starts() -> None:
+    fitted = fit_all()
+    metrics, judgement = fitted.metrics, fitted.judgement
+    assert judgement is not None
+    n_sessions = collect_plays(plant().log, plant().catalog).n_sessions
+    assert (
+        judgement.held_out.n_sessions == round(0.1 * n_sessions) == metrics["n_held_out_sessions"]
+    )
+    assert metrics["held_out_mse"] < 0.9 * metrics["baseline_mse"]
+    assert metrics["held_out_log_loss"] < 0.9 * metrics["baseline_log_loss"]
+    assert metrics["ndcg_at_10"] > metrics["baseline_ndcg_at_10"]
+    assert metrics["calibration_error"] < 0.05
+    assert fitted.learnt_until is None  # they were taken in at last
+
+
+def test_judged_sessions_are_judged_before_they_are_learnt() -> None:
+    planted = plant()
+    changed = planted.playbacks.copy()
+    is_late = changed["session_low"] >= np.quantile(changed["session_low"], 0.98)
+    changed["time"][is_late & (changed["position"] > 0)] = 1.0
+    parameters = TrainingParameters(recipe="session", dim=8, neighbours=10)
+    other = fit_recipe(
+        make_log(changed), planted.catalog, parameters=parameters, report=report_nothing
+    )
+    first = fit_all().judgement
+    assert first is not None
+    assert other.judgement is not None
+    assert np.array_equal(first.predicted, other.judgement.predicted)
+    assert (
+        fit_all().arrays["track_embedding"].tobytes() != other.arrays["track_embedding"].tobytes()
+    )
+
+
+def test_taking_the_last_sessions_in_is_worth_it() -> None:
+    planted = plant()
+    truth = planted.world.embeddings[:300]
+
+    def knows_the_truth(held_out: float) -> float:
+        parameters = TrainingParameters(recipe="session", dim=8, neighbours=10, held_out=held_out)
+        fitted = fit_recipe(
+            planted.log, planted.catalog, parameters=parameters, report=report_nothing
+        )
+        learnt = fitted.arrays["track_embedding"][:300]
+        return float(np.corrcoef((truth @ truth.T).ravel(), (learnt @ learnt.T).ravel())[0, 1])
+
+    all_at_once, taken_in = knows_the_truth(0.0), knows_the_truth(0.1)
+    assert taken_in > all_at_once - 0.01
 
 
 def test_a_session_starts_from_the_normal_given_its_first_track() -> None:
@@ -144,7 +194,8 @@ def test_progress_tells_every_iteration_and_its_losses() -> None:
     parameters = TrainingParameters(recipe="session", dim=4)
     fit_recipe(log, catalog, parameters=parameters, report=lambda *a, **k: seen.append((a, k)))
     epochs = [fields for _, fields in seen if "epoch" in fields]
-    assert [fields["epoch"] for fields in epochs] == list(range(1, COLD.n_iterations + 1))
+    n_iterations = COLD.n_iterations + ABSORB.n_iterations
+    assert [fields["epoch"] for fields in epochs] == list(range(1, n_iterations + 1))
     assert all(np.isfinite(f["train"]) and np.isfinite(f["track_loss"]) for f in epochs)
     stages = list(dict.fromkeys(stage for (stage,), _ in seen))
     assert stages == ["pairing", "training", "evaluating", "neighbours"]

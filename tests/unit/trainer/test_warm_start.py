@@ -67,12 +67,15 @@ def test_a_session_training_starts_from_the_earlier_vectors() -> None:
     yesterday, today = (
         make_log(planted.playbacks[chosen]) for chosen in (number < 5000, number >= 5000)
     )
-    parameters = TrainingParameters(recipe="session", dim=8, neighbours=10)
+    parameters = TrainingParameters(recipe="session", dim=8, neighbours=10, held_out=0)
     told: list[dict[str, Any]] = []
 
     def fit_planted(log: PlaybackLog, warm: Arrays | None = None) -> Arrays:
         told.clear()
-        report = lambda _, **fields: told.append(fields)  # noqa: E731
+
+        def report(_: str, **fields: Any) -> None:
+            told.append(fields)
+
         fitted = fit_recipe(log, planted.catalog, parameters=parameters, report=report, warm=warm)
         return dict(fitted.arrays)
 

@@ -57,7 +57,8 @@ def measure_beliefs(beliefs: Beliefs) -> dict[str, float]:
 
     Returns:
         `leave_one_out_correlation` of logits that are known; `leave_one_out_mse` and
-        `baseline_mse` of the share heard, undiscounted, the baseline being the mean; `gamma`.
+        `leave_one_out_baseline_mse` of the share heard, undiscounted, the baseline being the mean;
+        `gamma`.
     """
     _, mean, variance = beliefs.predict()
     is_known = beliefs.side == 0
@@ -67,7 +68,7 @@ def measure_beliefs(beliefs: Beliefs) -> dict[str, float]:
     both = torch.stack([mean[is_known], beliefs.logit[is_known]]).double()
     metrics = {
         "leave_one_out_mse": float(((predicted - heard).double() ** 2).mean()),
-        "baseline_mse": float(heard.double().var(correction=0)),
+        "leave_one_out_baseline_mse": float(heard.double().var(correction=0)),
         "gamma": beliefs.plays.gamma,
         "n_interests": float(beliefs.n_interests),
     }

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
+from services.trainer.core.checkpoints import Checkpoints
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import Report
 from services.trainer.core.playbacks import IntArray
 from services.trainer.core.session.beliefs import Beliefs, Prior
+from services.trainer.core.session.checkpointing import restore, take_snapshot
 from services.trainer.core.session.genres import Genres
 from services.trainer.core.session.interests import (
     group_sessions,
@@ -17,7 +19,7 @@ from services.trainer.core.session.interests import (
 )
 from services.trainer.core.session.listeners import update_listeners
 from services.trainer.core.session.plays import Plays
-from services.trainer.core.session.start import Start, fit_start
+from services.trainer.core.session.start import Start, fit_start, no_start
 from services.trainer.core.session.tracks import update_tracks
 
 
@@ -40,6 +42,8 @@ COLD = Plan(n_iterations=6, regroup_after=(1, 3), genres_from=2)
 # Vectors that an earlier training found are no rough model: they group sessions well at once, and
 # grouping them anew would cost an iteration.
 WARM = Plan(n_iterations=3, regroup_after=(), genres_from=1)
+# A tenth more sessions, that the vectors do not know yet.
+ABSORB = Plan(n_iterations=2, regroup_after=(), genres_from=1)
 
 
 @torch.no_grad()
@@ -51,7 +55,9 @@ def fit_beliefs(
     seed: int,
     report: Report,
     prior: Prior | None = None,
+    plan: Plan = COLD,
     start: Start | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Beliefs:
     """Fit all that is believed.
 
@@ -63,17 +69,19 @@ def fit_beliefs(
         report: Told the loss of every iteration: minus the mean log likelihood of a playback
             predicted from all the others, as its interest (`train`) and its track were updated.
         prior: Scales, if not the usual.
+        plan: Of the iterations.
         start: Where to start from, if not from a rough model of these plays.
+        checkpoints: Where to go on, if the same ran before; told of every iteration.
 
     Raises:
         TrainingError: If the beliefs leave the finite numbers.
     """
     prior = prior or Prior()
-    plan = COLD if start is None else WARM
-    if start is None:
+    snapshot = None if checkpoints is None else checkpoints.load()
+    if start is None and snapshot is None:
         with torch.enable_grad():
             start = fit_start(plays, artist_rows, dim=dim, seed=seed, report=report)
-    beliefs = Beliefs(plays, artist_rows, start, prior)
+    beliefs = Beliefs(plays, artist_rows, start or no_start(plays, artist_rows, dim=dim), prior)
     genres = Genres(
         dim=dim,
         variance=beliefs.scale("artist"),
@@ -81,10 +89,19 @@ def fit_beliefs(
         n_genres=prior.n_genres,
         seed=seed,
     )
-    _group(beliefs)
-    for iteration in range(plan.n_iterations):
+    if snapshot is None:
+        _group(beliefs)
+        n_done = 0
+    else:
+        n_done = restore(beliefs, genres, snapshot)
+        report("training", resumed_after=n_done)
+    for iteration in range(n_done, plan.n_iterations):
+        if checkpoints is not None:
+            checkpoints.save(take_snapshot(beliefs, genres, n_done=iteration))
         loss, track_loss = _iterate(beliefs, genres, iteration=iteration, plan=plan)
         report("training", epoch=iteration + 1, train=loss, track_loss=track_loss)
+    if checkpoints is not None:
+        checkpoints.save(take_snapshot(beliefs, genres, n_done=plan.n_iterations))
     return beliefs
 
 

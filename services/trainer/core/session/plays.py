@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.trainer.core.errors import TrainingError
+from services.trainer.core.held_out import count_earlier
 from services.trainer.core.pairs import MIN_USERS, check_known
 from services.trainer.core.playbacks import FloatArray, IntArray, PlaybackLog
 from services.trainer.core.session.discount import HALF_STEP, estimate_gamma
@@ -93,24 +94,6 @@ def prepare_plays(log: PlaybackLog, catalog: Catalog) -> Plays:
         user_ids=user_ids.astype(np.int32),
         gamma=gamma,
     )
-
-
-def count_earlier(session: Index, kind: npt.NDArray[np.integer]) -> Index:
-    """Count, per playback, the earlier ones of its session that are of the same kind.
-
-    Args:
-        session: Per playback, ascending; playbacks of a session are in order.
-        kind: Say, the artist; same shape.
-    """
-    order = np.lexsort((kind, session))  # stable: stays in order of position
-    is_new = np.ones(len(order), dtype=np.bool_)
-    is_new[1:] = np.diff(session[order]) != 0
-    is_new[1:] |= np.diff(kind[order]) != 0
-    place = np.arange(len(order))
-    begin = np.maximum.accumulate(np.where(is_new, place, 0))
-    earlier = np.empty(len(order), dtype=np.int64)
-    earlier[order] = place - begin
-    return earlier
 
 
 def observe(

@@ -100,6 +100,12 @@ def continue_from(arrays: Mapping[str, npt.NDArray[Any]], plays: Plays) -> Start
     return Start(track, known[:, 0].clone(), known[:, 1].clone())
 
 
+def no_start(plays: Plays, artist_rows: IntArray, *, dim: int) -> Start:
+    """Return a start of the right shapes, for beliefs that are then restored."""
+    zero = torch.zeros(len(artist_rows), dim)
+    return Start(zero, torch.zeros(plays.n_users), torch.zeros(plays.n_users))
+
+
 def fit_start(plays: Plays, artist_rows: IntArray, *, dim: int, seed: int, report: Report) -> Start:
     """Fit the rough model by Adam under a one-cycle learning rate.
 
