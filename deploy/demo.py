@@ -66,8 +66,9 @@ def demo_steps(settings: DemoSettings, environment: Mapping[str, str]) -> list[S
 
 
 def _train(settings: DemoSettings, show: Show) -> str:
-    version = train(settings.trainer_url, timeout_s=settings.training_timeout_s, show=show)
-    return f"model version {version}"
+    trained = train(settings.trainer_url, timeout_s=settings.training_timeout_s, show=show)
+    verdict = "serves" if trained.is_promoted else "does not serve"
+    return f"model version {trained.version}, {verdict}: {trained.reason}"
 
 
 def _wait(settings: DemoSettings, show: Show) -> str:

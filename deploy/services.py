@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpx
 
@@ -17,6 +17,14 @@ _FALLBACKS = re.compile(r'^segue_fallbacks_total\{reason="(\w+):[^"]*"\} (\S+)$'
 _SPOOLED = re.compile(r"^segue_spooled_commits (\S+)$", re.MULTILINE)
 
 
+class Trained(NamedTuple):
+    """A model version, whether it serves, and why or why not."""
+
+    version: str
+    is_promoted: bool
+    reason: str
+
+
 def train(
     trainer_url: str,
     *,
@@ -24,8 +32,8 @@ def train(
     show: Show,
     order: Mapping[str, Any] | None = None,
     poll_s: float = POLL_S,
-) -> str:
-    """Ask the trainer for a model version, follow the job to its end, and return the version.
+) -> Trained:
+    """Ask the trainer for a model version, and follow the job to its end.
 
     Args:
         trainer_url: The service.
@@ -49,7 +57,8 @@ def train(
             job = _read(client.get(answer.headers["Location"]))
     if job["status"] != "succeeded":
         raise StepError(f"training {job['status']}: {job['error']}")
-    return str(job["model_version"])
+    promotion = job["promotion"]
+    return Trained(job["model_version"], promotion["is_promoted"], promotion["reason"])
 
 
 def fetch_metrics(trainer_url: str, version: str) -> dict[str, float]:

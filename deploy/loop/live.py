@@ -88,11 +88,16 @@ class Live:
 
     def train(self, day: int, show: Show) -> Trained:
         """Order a training, and wait until its version serves."""
-        version = train(
+        version, *_ = train(
             self.limits.trainer_url,
             timeout_s=self.limits.training_timeout_s,
             show=show,
-            order={"recipe": "session", "seed": self.plan.seed},
+            order={
+                "recipe": "session",
+                "seed": self.plan.seed,
+                "promote": "always",
+                "warm_start": day > 1,
+            },
         )
         metrics = fetch_metrics(self.limits.trainer_url, version)
         wait_for_model(self.limits.recommender_url, version, timeout_s=MODEL_TIMEOUT_S)

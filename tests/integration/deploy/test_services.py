@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from deploy.services import (
+    Trained,
     count_fallbacks,
     fetch_metrics,
     train,
@@ -68,10 +69,15 @@ def lag(undelivered: int, pending: int, dead_letters: int = 0) -> dict[str, Any]
     return {"undelivered": undelivered, "pending": pending, "dead_letters": dead_letters}
 
 
-def ask_for_training(url: str, *, timeout_s: float = 10, **order: Any) -> tuple[str, list[str]]:
+def succeeded(version: str, *, is_promoted: bool = True) -> dict[str, Any]:
+    promotion = {"is_promoted": is_promoted, "reason": "so it is"}
+    return job("succeeded", model_version=version, promotion=promotion)
+
+
+def ask_for_training(url: str, *, timeout_s: float = 10, **order: Any) -> tuple[Trained, list[str]]:
     shown: list[str] = []
-    version = train(url, timeout_s=timeout_s, show=shown.append, order=order, poll_s=POLL_S)
-    return version, shown
+    trained = train(url, timeout_s=timeout_s, show=shown.append, order=order, poll_s=POLL_S)
+    return trained, shown
 
 
 def wait(url: str, *, timeout_s: float = 10) -> tuple[int, list[str]]:
@@ -79,18 +85,20 @@ def wait(url: str, *, timeout_s: float = 10) -> tuple[int, list[str]]:
     return wait_for_logger(url, timeout_s=timeout_s, show=shown.append, poll_s=POLL_S), shown
 
 
-def test_a_training_is_followed_to_its_model_version(url: str) -> None:
+@pytest.mark.parametrize("is_promoted", [True, False])
+def test_a_training_is_followed_to_its_model_version(url: str, is_promoted: bool) -> None:
     Scripted.script += [
         (202, job("running")),
         (200, job("running", progress={"stage": "fit", "epoch": 3})),
-        (200, job("succeeded", model_version="m1")),
+        (200, succeeded("m1", is_promoted=is_promoted)),
     ]
-    assert ask_for_training(url) == ("m1", ["waiting", "fit, epoch 3"])
+    trained = Trained("m1", is_promoted, "so it is")
+    assert ask_for_training(url) == (trained, ["waiting", "fit, epoch 3"])
     assert Scripted.requests == ["POST /train", f"GET {LOCATION}", f"GET {LOCATION}"]
 
 
 def test_a_training_is_ordered_as_it_should_be(url: str) -> None:
-    Scripted.script += [(202, job("succeeded", model_version="m1"))]
+    Scripted.script += [(202, succeeded("m1"))]
     ask_for_training(url, recipe="session")
     assert Scripted.requests == ['POST /train {"recipe":"session"}']
 
