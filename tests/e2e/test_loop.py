@@ -116,8 +116,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
 
 def train_published(live: Live) -> Trained:
     """Train the published recipe on all three days: more than the first day's model had."""
-    order = {"recipe": "artist_concat", "activate": False}
-    version = train(live.limits.trainer_url, timeout_s=120, show=lambda _: None, order=order)
+    order = {"recipe": "artist_concat", "promote": "never"}
+    version, *_ = train(live.limits.trainer_url, timeout_s=120, show=lambda _: None, order=order)
     model = asyncio.run(live.fetch(version))
     return Trained(version=version, arrays=model.arrays, metrics={}, seconds=0)
 
