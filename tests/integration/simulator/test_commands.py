@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -268,7 +269,13 @@ def test_at_a_terminal_nothing_is_drawn_over_what_a_person_types(config: Path) -
                 shown += os.read(ours, 4096)
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(OSError):  # the terminal's end
-                while part := os.read(ours, 4096):
+                while True:
+                    if not select.select([ours], [], [], 5)[0]:
+                        # It came between the prompt and the wait for an answer: press again.
+                        process.send_signal(signal.SIGINT)
+                        continue
+                    if not (part := os.read(ours, 4096)):
+                        break
                     shown += part
             code = process.wait(30)
         finally:
