@@ -1,12 +1,18 @@
 """Claim: learning a session's taste while it plays is worth several times the published recipe.
 
 python -m benchmarks.recommendation [--world-seed 1] [--history-sessions 97000] [--sessions 600]
+    [--dim 32] [--ladder] [--no-published]
 
 Makes a standard world, plays a history of simple recommenders in it, trains the recipes
 `artist_concat` and `session` on that, and plays new sessions, one decision at a time through the
 code that the service serves with: mean time per session with its 95% interval, median and tracks,
 for `random`, `contextual` and `session`. The sessions are the same for all; where a session reaches
 `--most-plays` it is cut, which the output counts.
+
+`--no-published` leaves out `artist_concat`, whose training is the longer one. `--ladder` plays
+`session` again with one of its parts taken out at a time: past interests, anchors that are learnt
+rather than linear in the first track's embedding, and tracks' variances raised to what left-out
+playbacks say.
 """
 
 import argparse
@@ -23,6 +29,7 @@ from services.recommender.core.catalog_index import CatalogIndex, make_catalog_i
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, make_served_model
 from services.recommender.core.sessions import Report, UserState
+from services.trainer.core.session.export import SELECTED
 from shared.catalog import Catalog
 from shared.experiments import parse_experiments
 from simulator.core.dynamics import Dynamics
@@ -80,29 +87,57 @@ def measure(
         n_cut += not session.is_over
     cost = (time.process_time() - started) / max(n_tracks, 1) * 1e6
     half = 1.96 * np.std(times, ddof=1) / np.sqrt(n_sessions)
+    geometric = np.exp(np.mean(np.log(times)))
     label = " ".join([name, *(f"{key}={value}" for key, value in parameters.items())])
     return (
         f"{label:34} {np.mean(times):7.2f} ± {half:5.2f}  median {np.median(times):7.2f}  "
+        f"geometric {geometric:6.2f}  "
         f"tracks {n_tracks / n_sessions:7.2f}  cut {n_cut}  fallbacks {n_fallbacks}  "
         f"{cost:4.0f} us CPU a playback, simulation included"
     )
 
 
-def train(playbacks: npt.NDArray[Any], catalog: Catalog, recipe: str) -> Arrays:
-    """Train a recipe with its default parameters."""
-    from services.trainer.core.parameters import RecipeName, TrainingParameters, report_nothing
+def take_out_parts(arrays: Arrays, metrics: Mapping[str, float]) -> dict[str, Arrays]:
+    """Take parts out of a version of the recipe `session`, one at a time."""
+    track = arrays["track_embedding"].astype(float)
+    anchor = arrays["context_embedding"].astype(float)
+    design = np.hstack([track, np.ones((len(track), 1))])
+    linear = design @ np.linalg.lstsq(design, anchor)[0]
+    nobody = {name: arrays[name][:0] for name in arrays if name.startswith("interest_")}
+    raised = SELECTED * metrics["variance_excess"]
+    believed = (arrays["track_variance"] / raised).astype(np.float32)
+    return {
+        "past interests": {**arrays, **nobody, "interest_prior": arrays["interest_prior"]},
+        "learnt anchors": {**arrays, "context_embedding": linear.astype(np.float32)},
+        "raised variances": {**arrays, "track_variance": believed},
+    }
+
+
+def train(
+    playbacks: npt.NDArray[Any], catalog: Catalog, recipe: str, *, dim: int | None
+) -> tuple[Arrays, Mapping[str, float]]:
+    """Train a recipe; return its arrays and metrics."""
+    from services.trainer.core.parameters import (
+        DEFAULT_DIMS,
+        RecipeName,
+        TrainingParameters,
+        report_nothing,
+    )
     from services.trainer.core.playbacks import make_log
     from services.trainer.core.recipe import fit_recipe
 
     if recipe not in get_args(RecipeName):
         raise SystemExit(f"the trainer has no recipe {recipe!r} yet")
     started = time.monotonic()
-    parameters: Any = TrainingParameters(recipe=recipe)  # type: ignore[arg-type]
+    parameters = TrainingParameters(
+        recipe=recipe,  # type: ignore[arg-type]
+        dim=dim or DEFAULT_DIMS[recipe],  # type: ignore[index]
+    )
     fitted = fit_recipe(make_log(playbacks), catalog, parameters=parameters, report=report_nothing)
     print(
         f"  {recipe}: {len(playbacks):,} playbacks, {time.monotonic() - started:.0f} s", flush=True
     )
-    return fitted.arrays
+    return fitted.arrays, fitted.metrics
 
 
 def main() -> None:
@@ -112,6 +147,9 @@ def main() -> None:
     parser.add_argument("--history-sessions", type=int, default=97_000)
     parser.add_argument("--sessions", type=int, default=600)
     parser.add_argument("--most-plays", type=int, default=3_000)
+    parser.add_argument("--dim", type=int, help="of the recipe session")
+    parser.add_argument("--ladder", action="store_true", help="without each part, too")
+    parser.add_argument("--published", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     world = make_world(WorldParameters(seed=arguments.world_seed))
     dynamics, index = make_dynamics(world), make_catalog_index(world.catalog)
@@ -119,27 +157,27 @@ def main() -> None:
         dynamics, seed=arguments.world_seed, n_sessions=arguments.history_sessions
     )
     playbacks = to_playbacks(history, world.catalog)
-    models = {}
-    for recipe in ("artist_concat", "session"):
-        arrays = train(playbacks, world.catalog, recipe)
-        served = make_served_model(recipe, checksum=index.checksum, arrays=arrays, catalog=index)
-        models[recipe] = Models({"latest": served})
-    variants = {
-        "random": "artist_concat",
-        "contextual": "artist_concat",
-        "session": "session",
-    }
-    for name, recipe in variants.items():
+    variants = []
+    if arguments.published:
+        concat, _ = train(playbacks, world.catalog, "artist_concat", dim=None)
+        variants += [("random", "", concat), ("contextual", "", concat)]
+    session, metrics = train(playbacks, world.catalog, "session", dim=arguments.dim)
+    variants.append(("session", "", session))
+    if arguments.ladder:
+        parts = take_out_parts(session, metrics)
+        variants += [("session", f"without {part}", arrays) for part, arrays in parts.items()]
+    for name, note, arrays in variants:
+        served = make_served_model("m", checksum=index.checksum, arrays=arrays, catalog=index)
         line = measure(
             name,
             {},
-            models[recipe],
+            Models({"latest": served}),
             index=index,
             dynamics=dynamics,
             n_sessions=arguments.sessions,
             most_plays=arguments.most_plays,
         )
-        print(line, flush=True)
+        print(line, note, flush=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = MappingProxyType(
         "context_embedding": (_REAL, 2),
         "track_embedding": (_REAL, 2),
         "track_variance": (_REAL, 1),
-        "session_start": (_REAL, 2),
+        "interest_prior": (_REAL, 2),
         "session_covariance": (_REAL, 2),
         "session_constants": (_REAL, 1),
         "user_listener": (_REAL, 2),
@@ -107,8 +107,9 @@ class ModelVersion(msgspec.Struct, frozen=True):
     Arrays of the recipe `session`, where a playback's logit is s <e, i> - o with a track's
     embedding e, the session's interest i and the listener's slope s and offset o:
         track_variance: float32 (n_tracks,): variance of the logit that is due to the track.
-        session_start: float32 (dim + 1, dim): (e of the first track, 1) @ it is the mean of i.
+        context_embedding: Mean of i in a session that starts with the track.
         session_covariance: float32 (dim, dim): of i around that mean.
+        interest_prior: float32 (2, dim): mean and variance of an i of which nothing is known.
         session_constants: float32 (2,): factor on the time per earlier track of the same artist;
             variance of a logit that nothing explains.
         user_listener: float32 (n_users + 1, 5): mean of s and o, variance of s, covariance,

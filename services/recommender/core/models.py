@@ -8,10 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.core.catalog_index import CatalogIndex
-from services.recommender.core.session_taste import (
-    TasteModel,
-    make_taste_model,
-)
+from services.recommender.core.taste_model import TasteModel, make_taste_model
 from shared.catalog import IntArray
 
 LATEST = "latest"
@@ -105,7 +102,7 @@ def make_served_model(
 def _make_taste(
     version: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex
 ) -> TasteModel | None:
-    if "session_start" not in arrays:  # only the recipe `session` has it
+    if "interest_prior" not in arrays:  # only the recipe `session` has it
         return None
     try:
         return make_taste_model(

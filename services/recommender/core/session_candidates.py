@@ -5,13 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.core.session_taste import (
-    Float32Array,
-    FloatArray,
-    IntArray,
-    Taste,
-    TasteModel,
-)
+from services.recommender.core.session_taste import Taste
+from services.recommender.core.taste_model import Float32Array, FloatArray, IntArray, TasteModel
 
 _BLOCK = 128  # rows
 _GROUP = 8  # tracks whose best score stands for all of them at first

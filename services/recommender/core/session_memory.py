@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.core.session_taste import IntArray, Taste
+from services.recommender.core.session_taste import Taste
+from services.recommender.core.taste_model import IntArray
 
 _HEADER = struct.Struct("<8sIHI")  # tag, observed playbacks, size of the mean, candidates
 

@@ -29,14 +29,12 @@ from services.recommender.core.session_memory import (
     pack_memory,
     unpack_memory,
 )
+from services.recommender.core.session_start import start
 from services.recommender.core.session_taste import (
-    FloatArray,
-    IntArray,
     Taste,
-    TasteModel,
     observe,
-    start,
 )
+from services.recommender.core.taste_model import FloatArray, IntArray, TasteModel
 
 _COINS = 2**53
 

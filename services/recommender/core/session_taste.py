@@ -1,4 +1,4 @@
-"""The taste of one session: what its first track says, and what each listened time adds.
+"""The taste of one session: what each listened time adds, and what it lets expect of tracks.
 
 A listener with slope s and offset o, in a session with the interest i, listens to track e with
 logit s <e, i> - o. The state is a normal belief about (s i, o), so that the logit is linear in it
@@ -7,60 +7,15 @@ which side of it the logit lies.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
-
-TASTE_ARRAYS = (
-    "track_embedding",
-    "track_variance",
-    "session_start",
-    "session_covariance",
-    "session_constants",
-    "user_ids",
-    "user_listener",
-)
+from services.recommender.core.taste_model import Float32Array, TasteModel
 
 _HALF_STEP = 0.005  # listeners report hundredths
 _LEAST_DISCOUNT = 0.02  # below it hundredths say nothing about the logit
 _FAR = 30.0  # standard deviations at which the normal tail's ratio is as good as its limit
-
-
-class TasteModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model version says about tastes.
-
-    Attributes:
-        tracks: Row (e, -1) per track, float32 (n_tracks, d + 1).
-        artists: Artist per track, int32 (n_tracks,).
-        n_artists: Artists of the catalogue.
-        variance: Of a logit, from the track's own uncertainty, float32 (n_tracks,).
-        narrowing: 1 / sqrt(1 + pi/8 variance), float32 (n_tracks,).
-        prior: E[i | first track e] = prior[:, :d] e + prior[:, d], float64 (d, d + 1).
-        covariance: Of i given the first track, float64 (d, d).
-        listener_rows: Row of `listeners` per user; the last row serves everyone else.
-        listeners: Mean s, mean o, var s, cov(s, o), var o, float64 (n_users + 1, 5).
-        gamma: Factor on the time per earlier track of the artist.
-        noise: Variance of the noise on every observed logit.
-    """
-
-    tracks: Float32Array
-    artists: IntArray
-    n_artists: int
-    variance: Float32Array
-    narrowing: Float32Array
-    prior: FloatArray
-    covariance: FloatArray
-    listener_rows: dict[int, int]
-    listeners: FloatArray
-    gamma: float
-    noise: float
 
 
 class Taste(NamedTuple):
@@ -82,71 +37,6 @@ class Observation(NamedTuple):
     logit: float
     variance: float
     side: int
-
-
-def make_taste_model(
-    arrays: Mapping[str, npt.NDArray[Any]], *, artists: IntArray, n_artists: int
-) -> TasteModel:
-    """Read a version's arrays.
-
-    Raises:
-        ValueError: If one is missing or does not fit the others.
-    """
-    missing = [name for name in TASTE_ARRAYS if name not in arrays]
-    if missing:
-        raise ValueError(f"lacks {', '.join(missing)}")
-    d = arrays["track_embedding"].shape[1]
-    n_tracks, n_users = len(artists), len(arrays["user_ids"])
-    expected = {
-        "track_embedding": (n_tracks, d),
-        "track_variance": (n_tracks,),
-        "session_start": (d + 1, d),
-        "session_covariance": (d, d),
-        "session_constants": (2,),
-        "user_listener": (n_users + 1, 5),
-    }
-    for name, shape in expected.items():
-        if arrays[name].shape != shape:
-            raise ValueError(f"{name} has the shape {arrays[name].shape}, expected {shape}")
-    gamma, noise = arrays["session_constants"].tolist()
-    variance = arrays["track_variance"]
-    if not (0 < gamma <= 1 and noise >= 0 and (variance >= 0).all()):
-        raise ValueError("session_constants or track_variance are impossible")
-    ones = np.full((n_tracks, 1), -1, np.float32)
-    return TasteModel(
-        tracks=np.ascontiguousarray(np.hstack([arrays["track_embedding"], ones])),
-        artists=artists,
-        n_artists=n_artists,
-        variance=variance,
-        narrowing=(1 / np.sqrt(1 + np.pi / 8 * variance)).astype(np.float32),
-        prior=np.ascontiguousarray(arrays["session_start"].T, dtype=np.float64),
-        covariance=arrays["session_covariance"].astype(np.float64),
-        listener_rows={user: row for row, user in enumerate(arrays["user_ids"].tolist())},
-        listeners=arrays["user_listener"].astype(np.float64),
-        gamma=gamma,
-        noise=noise,
-    )
-
-
-def start(model: TasteModel, *, user: int, first: int) -> Taste:
-    """Begin a session: what its first track and its listener say.
-
-    Source: for independent (s, o) and i, cov(s i, o) = cov(s, o) E[i], and
-    cov(s i) = E[s^2] cov(i) + var(s) E[i] E[i]'.
-    """
-    slope, offset, var_slope, cov_both, var_offset = model.listeners[
-        model.listener_rows.get(user, -1)
-    ].tolist()
-    d = len(model.prior)
-    interest = model.prior[:, :d] @ model.tracks[first, :d] + model.prior[:, d]
-    mean = np.append(slope * interest, offset)
-    covariance = np.empty((d + 1, d + 1))
-    covariance[:d, :d] = (slope**2 + var_slope) * model.covariance
-    covariance[:d, :d] += var_slope * np.outer(interest, interest)
-    covariance[:d, d] = covariance[d, :d] = cov_both * interest
-    covariance[d, d] = var_offset
-    symmetric = (covariance + covariance.T) / 2
-    return Taste(mean.astype(np.float32), symmetric.astype(np.float32))
 
 
 def observe(

@@ -19,7 +19,6 @@ PREDICTING_ARRAYS = (
     "context_embedding",
     "track_embedding",
     "track_variance",
-    "session_start",
     "session_covariance",
     "session_constants",
     "user_ids",
@@ -35,7 +34,7 @@ def predict_times(arrays: Arrays, held_out: HeldOut) -> FloatArray | None:
     """
     if "track_embedding" not in arrays:
         return None
-    predict = _predict_session if "session_start" in arrays else _predict_pairs
+    predict = _predict_session if "session_covariance" in arrays else _predict_pairs
     parts = [
         predict(arrays, held_out, slice(start, start + BLOCK))
         for start in range(0, len(held_out), BLOCK)
@@ -51,21 +50,18 @@ def _predict_pairs(arrays: Arrays, held_out: HeldOut, part: slice) -> FloatArray
 
 
 def _predict_session(arrays: Arrays, held_out: HeldOut, part: slice) -> FloatArray:
-    """Predict gamma^c E[sigmoid(s <e, i> - o)] with i given the first track.
+    """Predict gamma^c E[sigmoid(s <e, i> - o)] with i given the first track, past interests aside.
 
     For independent e and i, and (s, o), and with x = <e, E i>, the logit has the variance
     (s^2 + var s) e' cov(i) e + var(s) x^2 - 2 cov(s, o) x + var(o), the track's, and the noise.
 
     Source: MacKay (1992) for the sigmoid's mean under a normal.
     """
-    d = arrays["track_embedding"].shape[1]
-    first = arrays["track_embedding"][held_out.anchors[part]].astype(np.float64)
+    interest = arrays["context_embedding"][held_out.anchors[part]].astype(np.float64)
     track = arrays["track_embedding"][held_out.tracks[part]].astype(np.float64)
-    start, covariance = (
-        arrays[name].astype(np.float64) for name in ("session_start", "session_covariance")
-    )
+    covariance = arrays["session_covariance"].astype(np.float64)
     gamma, noise = arrays["session_constants"].tolist()
-    product = np.einsum("nd,nd->n", first @ start[:d] + start[d], track)
+    product = np.einsum("nd,nd->n", interest, track)
     slope, offset, var_slope, cov_both, var_offset = _listeners(arrays, held_out.users[part]).T
     spread = np.einsum("nd,nd->n", track @ covariance, track)
     variance = (slope**2 + var_slope) * spread + var_slope * product**2 - 2 * cov_both * product

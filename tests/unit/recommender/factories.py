@@ -68,13 +68,16 @@ def make_taste_arrays(n_tracks: int = N_TRACKS, d: int = 4) -> dict[str, npt.NDA
     arrays = {
         "track_embedding": rng.normal(size=(n_tracks, d)),
         "track_variance": rng.uniform(0.1, 1.0, n_tracks),
-        "session_start": np.vstack([0.6 * np.eye(d), np.full((1, d), 0.1)]),
+        "context_embedding": rng.normal(size=(n_tracks, d)),
         "session_covariance": 0.5 * np.eye(d) + 0.1,
+        "interest_prior": np.array([np.full(d, 0.1), np.full(d, 1.5)]),
+        "interest_embedding": 3 * rng.normal(size=(3, d)),
+        "interest_variance": rng.uniform(0.1, 0.3, (3, d)),
         "user_listener": np.array([[1.2, 2, 0.1, 0.02, 1], [0.8, 1, 0.1, 0, 1], [1, 1, 0.2, 0, 2]]),
         "session_constants": np.array([0.8, 0.3]),
     }
-    users = np.array([7, 8], np.int32)
-    return {"user_ids": users} | {k: v.astype(np.float32) for k, v in arrays.items()}
+    rows = {"user_ids": np.array([7, 8], np.int32), "interest_users": np.array([1, 0, 0], np.int32)}
+    return rows | {k: v.astype(np.float32) for k, v in arrays.items()}
 
 
 def make_version(

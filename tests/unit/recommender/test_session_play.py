@@ -41,14 +41,18 @@ def planted_arrays() -> dict[str, Any]:
     floats = {
         "track_embedding": vectors,
         "track_variance": np.full(n, 0.01),
-        "session_start": prior.T,
+        "context_embedding": np.hstack([vectors, np.ones((n, 1))]) @ prior.T,
         "session_covariance": np.cov((interest - design @ prior.T).T) + 1e-4 * np.eye(d),
+        "interest_prior": np.stack([interest.mean(0), interest.var(0)]),
+        "interest_embedding": np.empty((0, d)),
+        "interest_variance": np.empty((0, d)),
         "user_listener": np.array([[1.1, 5.5, 0.15, 0.75, 12.0]]),
         "session_constants": np.array([0.8, 0.05]),
     }
     arrays = {name: value.astype(np.float32) for name, value in floats.items()}
     users = np.empty(0, np.int32)
-    return arrays | {"user_ids": users, "neighbours": nearest(WORLD, 50)}
+    arrays |= {"user_ids": users, "interest_users": users}
+    return arrays | {"neighbours": nearest(WORLD, 50)}
 
 
 def play(recommender: str, models: Models, **parameters: Any) -> float:

@@ -26,7 +26,8 @@ from services.recommender.core.session_memory import (
     unpack_memory,
 )
 from services.recommender.core.session_recommender import SessionTaste, pick
-from services.recommender.core.session_taste import Taste, start
+from services.recommender.core.session_start import start
+from services.recommender.core.session_taste import Taste
 from services.recommender.core.sessions import (
     Report,
     Session,

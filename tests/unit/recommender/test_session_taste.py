@@ -16,40 +16,25 @@ from services.recommender.core.session_candidates import (
     draw_candidates,
     expected_times,
 )
+from services.recommender.core.session_start import start
 from services.recommender.core.session_taste import (
     Taste,
-    TasteModel,
-    make_taste_model,
     observe,
     read_time,
-    start,
     truncate,
 )
+from services.recommender.core.taste_model import TasteModel, make_taste_model
 from tests.unit.recommender.factories import N_TRACKS, make_index, make_taste_arrays
 
 INDEX = make_index()
 MODEL = make_taste_model(make_taste_arrays(), artists=INDEX.artist_rows, n_artists=10)
-D = len(MODEL.prior)
+D = len(MODEL.covariance)
 
 
 def play(taste: Taste, plays: list[tuple[int, float, int]], model: TasteModel = MODEL) -> Taste:
     for track, time, n_same in plays:
         taste = observe(model, taste, track=track, time=time, n_same_artist=n_same)
     return taste
-
-
-def test_the_start_is_the_moments_of_slope_times_interest_and_offset() -> None:
-    rng, n = np.random.default_rng(0), 400_000
-    first = MODEL.tracks[3, :D].astype(float)
-    s, o, var_s, cov_so, var_o = MODEL.listeners[0]
-    interest = rng.multivariate_normal(
-        MODEL.prior[:, :D] @ first + MODEL.prior[:, D], MODEL.covariance, n
-    )
-    both = rng.multivariate_normal([s, o], [[var_s, cov_so], [cov_so, var_o]], n)
-    state = np.column_stack([both[:, :1] * interest, both[:, 1]])
-    taste = start(MODEL, user=7, first=3)
-    assert taste.mean == pytest.approx(state.mean(axis=0), abs=0.02)
-    assert taste.covariance == pytest.approx(np.cov(state.T), abs=0.03)
 
 
 def test_unknown_users_are_the_last_listener() -> None:
@@ -202,7 +187,10 @@ def test_expected_times_are_the_sigmoids_mean_times_the_discount() -> None:
         ("track_embedding", lambda a: a[1:]),
         ("track_variance", lambda a: -a),
         ("track_variance", lambda a: a[1:]),
-        ("session_start", lambda a: a[1:]),
+        ("context_embedding", lambda a: a[1:]),
+        ("interest_prior", lambda a: a[1:]),
+        ("interest_embedding", lambda a: a[1:]),
+        ("interest_variance", lambda a: -a),
         ("session_covariance", lambda a: a[1:]),
         ("user_listener", lambda a: a[1:]),
         ("session_constants", lambda a: a * 2),

@@ -65,7 +65,7 @@ def test_an_absent_folder_is_named(tmp_path: Path) -> None:
         ("track_embedding", np.full((2, 2), np.nan, np.float32), "finite"),
         ("track_variance", np.zeros((2, 1), np.float32), "1 axes"),
         ("track_variance", np.full(2, np.inf, np.float32), "finite"),
-        ("session_start", np.zeros(2, np.float32), "2 axes"),
+        ("interest_prior", np.zeros(2, np.float32), "2 axes"),
         ("interest_users", np.zeros(2, np.int64), "int64"),
         ("weights", np.zeros(2, np.float32), "weights"),
     ],

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from services.recommender.core.session_taste import make_taste_model, start
+from services.recommender.core.session_start import start
+from services.recommender.core.taste_model import make_taste_model
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.held_out import collect_plays, find_cut
 from services.trainer.core.playbacks import make_log
@@ -72,13 +73,16 @@ def test_a_session_version_predicts_what_the_recommender_believes_at_the_start()
     floats = {
         "track_embedding": rng.normal(size=(6, d)),
         "track_variance": rng.uniform(0.1, 1, 6),
-        "session_start": rng.normal(size=(d + 1, d)),
+        "context_embedding": rng.normal(size=(6, d)),
+        "interest_prior": np.ones((2, d)),
+        "interest_embedding": np.empty((0, d)),
+        "interest_variance": np.empty((0, d)),
         "session_covariance": spread @ spread.T,
         "session_constants": np.array([0.8, 0.3]),
         "user_listener": np.array([[1.2, 3, 0.2, 0.1, 2], [1.0, 1, 0.1, 0.0, 4]]),
     }
     arrays = {name: value.astype(np.float32) for name, value in floats.items()}
-    arrays["user_ids"] = np.array([5], np.int32)
+    arrays |= {"user_ids": np.array([5], np.int32), "interest_users": np.empty(0, np.int32)}
     rows = [(1, 0, 5, 10, 1.0, 1), (1, 1, 5, 20, 0.5, 2), (1, 2, 5, 40, 0.25, 3)]
     rows += [(2, 0, 6, 30, 1.0, 4), (2, 1, 6, 20, 0.5, 5)]  # a listener that it does not know
     plays = collect_plays(make_log(make_playbacks(rows)), catalog)

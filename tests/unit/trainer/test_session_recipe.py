@@ -1,5 +1,6 @@
 """Beliefs find a planted world's structure from its log alone, the same each time."""
 
+import copy
 import functools
 
 import numpy as np
@@ -11,8 +12,8 @@ from services.trainer.core.held_out import collect_plays
 from services.trainer.core.parameters import TrainingParameters, report_nothing
 from services.trainer.core.playbacks import make_log
 from services.trainer.core.recipe import Fitted, fit_recipe
-from services.trainer.core.session.beliefs import Beliefs
-from services.trainer.core.session.export import derive_start, export_arrays
+from services.trainer.core.session.beliefs import MAX_VARIANCE, Beliefs
+from services.trainer.core.session.export import SELECTED, export_arrays, measure_excess
 from services.trainer.core.session.fitting import ABSORB, COLD, fit_beliefs
 from services.trainer.core.session.plays import Plays, prepare_plays
 from shared.artifacts import ARRAYS
@@ -97,7 +98,7 @@ def test_arrays_are_those_of_the_table() -> None:
         "track_embedding": (n_tracks, 8),
         "context_embedding": (n_tracks, 8),
         "track_variance": (n_tracks,),
-        "session_start": (9, 8),
+        "interest_prior": (2, 8),
         "session_covariance": (8, 8),
         "session_constants": (2,),
         "user_ids": (n_users,),
@@ -166,19 +167,21 @@ def test_taking_the_last_sessions_in_is_worth_it() -> None:
     assert taken_in > all_at_once - 0.01
 
 
-def test_a_session_starts_from_the_normal_given_its_first_track() -> None:
-    beliefs = fit()
-    start, covariance = derive_start(beliefs)
-    mu, y, n = beliefs.prior.follow, beliefs.scale("interest"), beliefs.scale("first")
-    t = float(beliefs.track_trace[beliefs.first].mean()) / DIM
-    # Joint normal of (i, e_f), coordinate by coordinate, conditioned as a matrix.
-    joint = np.array([[y, mu * y], [mu * y, mu**2 * y + n + t]])
-    gain = joint[0, 1] / joint[1, 1]
-    e_f, m = beliefs.track[3], beliefs.interest_centre
-    expected = m + gain * (e_f - beliefs.first_centre - mu * m)
-    assert torch.allclose(torch.cat([e_f, torch.ones(1)]) @ start, expected, atol=1e-5)
-    left = 1 / np.linalg.inv(joint)[0, 0]
-    assert torch.allclose(covariance, left * torch.eye(DIM), atol=1e-5)
+def test_tracks_are_as_uncertain_as_the_left_out_playbacks_say() -> None:
+    beliefs = copy.copy(fit())
+    excess = measure_excess(beliefs)
+    assert excess >= 1.0
+    beliefs.from_interest, beliefs.from_track, beliefs.from_both = (
+        part / (excess * 4)
+        for part in (beliefs.from_interest, beliefs.from_track, beliefs.from_both)
+    )
+    _, _, variance = fit().predict()
+    if float(variance.max()) < MAX_VARIANCE:
+        assert measure_excess(beliefs) == pytest.approx(excess**2 * 4, rel=0.01)
+    else:  # the largest are cut
+        assert measure_excess(beliefs) > 3 * excess
+    exported = export_arrays(fit())["track_variance"]
+    assert exported == pytest.approx(fit().track_variance.numpy() * SELECTED * excess)
 
 
 def test_a_user_with_one_interest_in_the_log_owns_it() -> None:

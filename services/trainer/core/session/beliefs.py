@@ -36,8 +36,10 @@ class Prior:
 
     Attributes:
         track, artist, interest, first: Traces of the covariances x, A, y, n.
+        around, anchor, anchor_artist: Traces of w I, u I and v I of `anchors`.
         within: Share of an artist's variance that is not its genre's.
         follow: mu.
+        anchor_follow: k of `anchors`.
         noise: Variance of a logit that nothing explains.
         n_genres: At most.
     """
@@ -46,8 +48,12 @@ class Prior:
     artist: float = 12.0
     interest: float = 17.0
     first: float = 11.0
+    around: float = 9.0
+    anchor: float = 3.0
+    anchor_artist: float = 4.0
     within: float = 0.5
     follow: float = 0.65
+    anchor_follow: float = 0.6
     noise: float = 0.3
     n_genres: int = 64
 
@@ -86,7 +92,7 @@ class Beliefs:
         self.track_trace = torch.full((self.n_tracks,), FIRST_TRACK_VARIANCE * self.dim)
         self.track_variance = torch.zeros(self.n_tracks)
         self.interest_centre = self.track[self.first].mean(0)
-        self.first_centre = torch.zeros(self.dim)
+        self.first_centre = (1 - prior.follow) * self.interest_centre
         self.artist_mean = torch.zeros(self.n_artists, self.dim)
         self.listener_mean = torch.tensor([SLOPE_MEAN, OFFSET_MEAN])
         self.listener_variance = torch.tensor([SLOPE_VARIANCE, OFFSET_VARIANCE])

@@ -8,21 +8,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from services.trainer.core.session.anchors import derive_anchors
 from services.trainer.core.session.beliefs import Beliefs
 
 AnyArray = npt.NDArray[Any]
 
+# What is recommended is the best of thousands, often for its error: it varies more than what the
+# log played. Measured in play on one world, together with the excess: 1 was worse.
+SELECTED = 2.0
+
 
 def export_arrays(beliefs: Beliefs) -> dict[str, AnyArray]:
     """Return the arrays that a session recommender reads; `ModelVersion` documents them."""
-    start, covariance = derive_start(beliefs)
-    ones = torch.ones(beliefs.n_tracks, 1)
+    anchors = derive_anchors(beliefs)
+    around = anchors.variance[beliefs.first].mean() * torch.eye(beliefs.dim)
+    variance = torch.full((beliefs.dim,), beliefs.scale("interest"))
     arrays: Mapping[str, Tensor] = {
         "track_embedding": beliefs.track,
-        "context_embedding": torch.cat([beliefs.track, ones], 1) @ start,
-        "track_variance": beliefs.track_variance,
-        "session_start": start,
-        "session_covariance": covariance,
+        "context_embedding": anchors.mean,
+        "track_variance": beliefs.track_variance * (SELECTED * measure_excess(beliefs)),
+        "session_covariance": around,
+        "interest_prior": torch.stack([beliefs.interest_centre, variance]),
         "session_constants": torch.tensor([beliefs.plays.gamma, beliefs.prior.noise]),
         "user_listener": _export_listeners(beliefs),
         "interest_embedding": beliefs.interest,
@@ -34,22 +40,21 @@ def export_arrays(beliefs: Beliefs) -> dict[str, AnyArray]:
     return exported | {"user_ids": beliefs.plays.user_ids, "interest_users": owner}
 
 
-def derive_start(beliefs: Beliefs) -> tuple[Tensor, Tensor]:
-    """Derive what a first track tells of a new interest.
+def measure_excess(beliefs: Beliefs) -> float:
+    """Measure how much more than believed the logits vary, playbacks known exactly.
 
-    i ~ N(m, y I) and e_f ~ N(c + mu i, (n + t) I), with t the mean uncertainty of a coordinate of a
-    first track, give i | e_f ~ N(m + k (e_f - c - mu m), (1 - k mu) y I) for
-    k = mu y / (mu^2 y + n + t).
+    Messages that went around a loop count more than once, so that beliefs are too sure; what is
+    left out of each prediction tells by how much.
 
     Returns:
-        The affine map from (e_f, 1) to the mean, (d + 1, d), and the covariance, (d, d).
+        Mean squared error beyond rounding and noise, to the variance believed; at least 1.
     """
-    mu, y, n = beliefs.prior.follow, beliefs.scale("interest"), beliefs.scale("first")
-    t = float(beliefs.track_trace[beliefs.first].mean()) / beliefs.dim
-    k = mu * y / (mu**2 * y + n + t)
-    eye = torch.eye(beliefs.dim)
-    intercept = (1 - k * mu) * beliefs.interest_centre - k * beliefs.first_centre
-    return torch.cat([k * eye, intercept[None]]), (1 - k * mu) * y * eye
+    _, mean, variance = beliefs.predict()
+    is_known = beliefs.side == 0
+    given = (beliefs.rounding + beliefs.prior.noise)[is_known]
+    error = (mean - beliefs.logit)[is_known] ** 2 - given
+    believed = (variance[is_known] - given).clamp(min=0).double().sum()
+    return max(1.0, float(error.double().sum() / believed)) if believed > 0 else 1.0
 
 
 def measure_beliefs(beliefs: Beliefs) -> dict[str, float]:
@@ -58,7 +63,7 @@ def measure_beliefs(beliefs: Beliefs) -> dict[str, float]:
     Returns:
         `leave_one_out_correlation` of logits that are known; `leave_one_out_mse` and
         `leave_one_out_baseline_mse` of the share heard, undiscounted, the baseline being the mean;
-        `gamma`.
+        `variance_excess` as `measure_excess`; `gamma`.
     """
     _, mean, variance = beliefs.predict()
     is_known = beliefs.side == 0
@@ -70,6 +75,7 @@ def measure_beliefs(beliefs: Beliefs) -> dict[str, float]:
         "leave_one_out_mse": float(((predicted - heard).double() ** 2).mean()),
         "leave_one_out_baseline_mse": float(heard.double().var(correction=0)),
         "gamma": beliefs.plays.gamma,
+        "variance_excess": measure_excess(beliefs),
         "n_interests": float(beliefs.n_interests),
     }
     if bool((both.var(1, correction=0) > 0).all()) and both.shape[1] > 1:

@@ -8,9 +8,11 @@ from services.trainer.core.checkpoints import Checkpoints
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import Report
 from services.trainer.core.playbacks import IntArray
+from services.trainer.core.session.anchors import derive_anchors
 from services.trainer.core.session.beliefs import Beliefs, Prior
 from services.trainer.core.session.checkpointing import restore, take_snapshot
 from services.trainer.core.session.genres import Genres
+from services.trainer.core.session.grouping import regroup_sessions
 from services.trainer.core.session.interests import (
     group_sessions,
     start_interests,
@@ -18,7 +20,7 @@ from services.trainer.core.session.interests import (
     update_interests,
 )
 from services.trainer.core.session.listeners import update_listeners
-from services.trainer.core.session.plays import Plays
+from services.trainer.core.session.plays import Index, Plays
 from services.trainer.core.session.start import Start, fit_start, no_start
 from services.trainer.core.session.tracks import update_tracks
 
@@ -38,12 +40,12 @@ class Plan:
     genres_from: int
 
 
-COLD = Plan(n_iterations=6, regroup_after=(1, 3), genres_from=2)
-# Vectors that an earlier training found are no rough model: they group sessions well at once, and
-# grouping them anew would cost an iteration.
-WARM = Plan(n_iterations=3, regroup_after=(), genres_from=1)
+# Grouping costs as much as an iteration, and the iteration after it only recovers from it.
+COLD = Plan(n_iterations=8, regroup_after=(0, 1, 2, 3, 4), genres_from=2)
+# Vectors that an earlier training found are no rough model: they group sessions well at once.
+WARM = Plan(n_iterations=4, regroup_after=(0, 1), genres_from=1)
 # A tenth more sessions, that the vectors do not know yet.
-ABSORB = Plan(n_iterations=2, regroup_after=(), genres_from=1)
+ABSORB = Plan(n_iterations=3, regroup_after=(0,), genres_from=1)
 
 
 @torch.no_grad()
@@ -90,7 +92,8 @@ def fit_beliefs(
         seed=seed,
     )
     if snapshot is None:
-        _group(beliefs)
+        first = beliefs.track[beliefs.first].numpy()
+        _group(beliefs, group_sessions(plays.session_user, first))
         n_done = 0
     else:
         n_done = restore(beliefs, genres, snapshot)
@@ -117,13 +120,12 @@ def _iterate(
     track_loss = update_tracks(beliefs, genres)
     _check_finite(beliefs)
     if iteration in plan.regroup_after:
-        _group(beliefs)
+        _group(beliefs, regroup_sessions(beliefs, derive_anchors(beliefs)))
     return loss, track_loss
 
 
-def _group(beliefs: Beliefs) -> None:
-    first = beliefs.track[beliefs.first].numpy()
-    beliefs.set_interests(group_sessions(beliefs.plays.session_user, first))
+def _group(beliefs: Beliefs, interest_of_session: Index) -> None:
+    beliefs.set_interests(interest_of_session)
     start_interests(beliefs)
 
 

@@ -101,14 +101,13 @@ def update_centres(beliefs: Beliefs) -> None:
 def _prior(beliefs: Beliefs) -> tuple[Tensor, Tensor]:
     """Return precision (times the identity) and pull of the prior and first tracks, per interest.
 
-    A first track counts less the less is known of it.
+    First tracks count in full, however little is known of them: grouping, start and messages hang
+    on them, and weighing them down by their uncertainty made the embeddings worse.
     """
-    follow, n, d = beliefs.prior.follow, beliefs.scale("first"), beliefs.dim
-    weight = 1 / (1 + beliefs.track_trace[beliefs.first] / (n * d))
+    follow, n, y = beliefs.prior.follow, beliefs.scale("first"), beliefs.scale("interest")
     of_session, count = beliefs.interest_of_session, beliefs.n_interests
-    n_first = torch.zeros(count).index_add_(0, of_session, weight)
-    message = (beliefs.track[beliefs.first] - beliefs.first_centre) * (weight * follow / n)[:, None]
-    y = beliefs.scale("interest")
+    n_first = torch.bincount(of_session, minlength=count)
+    message = (beliefs.track[beliefs.first] - beliefs.first_centre) * (follow / n)
     pull = (beliefs.interest_centre / y).repeat(count, 1).index_add_(0, of_session, message)
     return 1 / y + n_first * follow**2 / n, pull
 

@@ -1,0 +1,174 @@
+"""Which sessions of a user share an interest, by the evidence of first tracks and playbacks.
+
+A session tells of its interest a precision L_s and a pull p_s: its first track's message, with the
+prior N(m, y I) divided out, and those of its playbacks. A group of sessions has the evidence
+
+    log Z(L, p) = (p' L^-1 p - log |L|) / 2,   L = I / y + sum L_s,   p = m / y + sum p_s
+
+and a session joins the group whose evidence it raises most, all others held.
+
+Source: Neal (2000), algorithm 3, with the best choice instead of a drawn one.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.trainer.core.session.anchors import Anchors
+from services.trainer.core.session.beliefs import Beliefs
+from services.trainer.core.session.groups import make_blocks
+from services.trainer.core.session.interests import MAX_INTERESTS
+from services.trainer.core.session.plays import Index
+
+N_ROUNDS = 2
+N_USERS = 400  # at a time: their sessions' precisions are some tens of megabytes
+
+
+@dataclass(frozen=True)
+class Told:
+    """What sessions tell of their interests: precision (n, d, d) and pull (n, d)."""
+
+    precision: Tensor
+    pull: Tensor
+
+    def take(self, rows: Tensor) -> "Told":
+        """Return some sessions'."""
+        return Told(self.precision[rows], self.pull[rows])
+
+
+def regroup_sessions(beliefs: Beliefs, anchors: Anchors) -> Index:
+    """Group each user's sessions anew.
+
+    Returns:
+        Number of each session's group, all from 0 without a gap, (n_sessions,).
+    """
+    weight, target, _ = beliefs.make_messages(beliefs.from_interest)
+    user = beliefs.plays.session_user
+    label = np.zeros(len(user), dtype=np.int64)
+
+    def settle(part: tuple[Index, Index]) -> None:
+        sessions, plays = part
+        told = _gather(
+            beliefs, anchors, sessions=sessions, plays=plays, weight=weight, target=target
+        )
+        groups = Groups(beliefs, n_users=N_USERS)
+        label[sessions] = groups.settle(told, user[sessions] % N_USERS)
+
+    # LAPACK takes small matrices one after another; parts touch different sessions.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(settle, _split_by_users(beliefs)))
+    dense: Index = np.unique(user * MAX_INTERESTS + label, return_inverse=True)[1]
+    return dense
+
+
+class Groups:
+    """The groups of some users.
+
+    Attributes:
+        precision, pull, evidence: L, p and log Z, (n, 3, d, d), (n, 3, d) and (n, 3).
+        count: Sessions, (n, 3).
+    """
+
+    def __init__(self, beliefs: Beliefs, *, n_users: int) -> None:
+        """Begin with empty groups, which the prior alone tells of."""
+        y = beliefs.scale("interest")
+        self.precision = (torch.eye(beliefs.dim) / y).repeat(n_users, MAX_INTERESTS, 1, 1)
+        self.pull = (beliefs.interest_centre / y).repeat(n_users, MAX_INTERESTS, 1)
+        self.count = torch.zeros(n_users, MAX_INTERESTS)
+        self.evidence = log_evidence(self.precision, self.pull)
+
+    def settle(self, told: Told, user: Index) -> Index:
+        """Place sessions one after another, users side by side, then again; return the labels."""
+        label = torch.full((len(user),), -1)
+        turns = split_turns(user)
+        for n_before in range(N_ROUNDS):
+            for turn in turns:
+                rows, who = torch.from_numpy(turn), torch.from_numpy(user[turn])
+                part = told.take(rows)
+                if n_before:
+                    self._leave(part, who, label[rows])
+                label[rows] = self._join(part, who)
+        labels: Index = label.numpy()
+        return labels
+
+    def _leave(self, told: Told, who: Tensor, label: Tensor) -> None:
+        self._add(told, who, label, sign=-1)
+        left = log_evidence(self.precision[who, label], self.pull[who, label])
+        self.evidence[who, label] = left
+
+    def _join(self, told: Told, who: Tensor) -> Tensor:
+        """Choose groups, of one session each; interests are equally likely: empty ones add up."""
+        precision = self.precision[who] + told.precision[:, None]
+        joined = log_evidence(precision, self.pull[who] + told.pull[:, None])
+        gain = joined - self.evidence[who]
+        is_empty = self.count[who] == 0
+        n_empty = is_empty.sum(1, keepdim=True).clamp(min=1)
+        chosen = torch.where(is_empty, gain + n_empty.log(), gain).argmax(1)
+        self._add(told, who, chosen, sign=1)
+        self.evidence[who, chosen] = joined[torch.arange(len(who)), chosen]
+        return chosen
+
+    def _add(self, told: Told, who: Tensor, label: Tensor, *, sign: int) -> None:
+        self.precision[who, label] += sign * told.precision
+        self.pull[who, label] += sign * told.pull
+        self.count[who, label] += sign
+
+
+def log_evidence(precision: Tensor, pull: Tensor) -> Tensor:
+    """Return log Z of the module, up to a constant, of matrices (..., d, d)."""
+    root = torch.linalg.cholesky(precision)
+    half = torch.linalg.solve_triangular(root, pull[..., None], upper=False)[..., 0]
+    diagonal = root.diagonal(dim1=-2, dim2=-1)
+    evidence: Tensor = 0.5 * (half**2).sum(-1) - diagonal.log().sum(-1)
+    return evidence
+
+
+def split_turns(user: Index) -> list[Index]:
+    """Split sessions, by the user of each, into every user's first, every user's second, ..."""
+    order = np.argsort(user, kind="stable")
+    begin = np.flatnonzero(np.diff(user[order], prepend=-1))
+    count = np.diff(np.append(begin, len(user)))
+    nth = np.empty(len(user), dtype=np.int64)
+    nth[order] = np.arange(len(user)) - np.repeat(begin, count)
+    by_turn = np.argsort(nth, kind="stable")
+    return np.split(by_turn, np.cumsum(np.bincount(nth))[:-1])
+
+
+def _split_by_users(beliefs: Beliefs) -> Iterator[tuple[Index, Index]]:
+    """Cut sessions and playbacks by their users; yield the rows of each part."""
+    session_user, play_user = beliefs.plays.session_user, beliefs.plays.user
+    by_session = np.argsort(session_user, kind="stable")
+    by_play = np.argsort(play_user, kind="stable")
+    edges = np.arange(N_USERS, beliefs.plays.n_users, N_USERS)
+    sessions = np.split(by_session, np.searchsorted(session_user[by_session], edges))
+    plays = np.split(by_play, np.searchsorted(play_user[by_play], edges))
+    yield from zip(sessions, plays, strict=True)
+
+
+def _gather(
+    beliefs: Beliefs,
+    anchors: Anchors,
+    *,
+    sessions: Index,
+    plays: Index,
+    weight: Tensor,
+    target: Tensor,
+) -> Told:
+    """Gather what sessions tell; `weight` and `target` are of all playbacks' messages."""
+    w, y, d = beliefs.scale("around"), beliefs.scale("interest"), beliefs.dim
+    first = beliefs.first[torch.from_numpy(sessions)]
+    pull = anchors.mean[first] / w - beliefs.interest_centre / y
+    precision = ((1 / w - 1 / y) * torch.eye(d)).repeat(len(sessions), 1, 1)
+    place = np.zeros(len(beliefs.plays.first), dtype=np.int64)
+    place[sessions] = np.arange(len(sessions))
+    for block in make_blocks(place[beliefs.plays.session[plays]], len(sessions)):
+        rows = torch.from_numpy(plays)[block.rows]
+        h = beliefs.make_design(beliefs.track_cavity, rows)
+        w = weight[rows] * block.mask
+        precision[block.ids] += (h * w[..., None]).transpose(1, 2) @ h
+        pull[block.ids] += ((w * target[rows])[:, None] @ h)[:, 0]
+    return Told(precision, pull)
