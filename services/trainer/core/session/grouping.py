@@ -168,7 +168,7 @@ def _gather(
     for block in make_blocks(place[beliefs.plays.session[plays]], len(sessions)):
         rows = torch.from_numpy(plays)[block.rows]
         h = beliefs.make_design(beliefs.track_cavity, rows)
-        w = weight[rows] * block.mask
-        precision[block.ids] += (h * w[..., None]).transpose(1, 2) @ h
-        pull[block.ids] += ((w * target[rows])[:, None] @ h)[:, 0]
+        own = weight[rows] * block.mask
+        precision[block.ids] += (h * own[..., None]).transpose(1, 2) @ h
+        pull[block.ids] += ((own * target[rows])[:, None] @ h)[:, 0]
     return Told(precision, pull)
