@@ -1,6 +1,7 @@
 """Claim: one history gives a model worth 25 and more a session; four more days, 110 and more.
 
 python -m benchmarks.loop [--world-seeds 2 3] [--sessions 20000] [--judged 2000] [--workers 2]
+    [--source FOLDER]
 
 For some standard worlds, runs the loop in process: a history of 97,000 sessions of simple
 recommenders, a training, and four times a day of `random` against the `session` recommender and a
@@ -10,7 +11,9 @@ oracle. `make loop ENGINE=inprocess` prints the days themselves.
 """
 
 import argparse
+from pathlib import Path
 
+from benchmarks.standard_world import add_source, make_standard_world
 from deploy.display import create_console
 from deploy.loop.days import Loop, measure_all, tell
 from deploy.loop.inprocess import InProcess
@@ -18,12 +21,11 @@ from deploy.loop.judging import Judge
 from deploy.loop.plan import Plan
 from deploy.loop.playing import make_theatre
 from deploy.steps import run_steps
-from simulator.core.world import make_world
 
 
-def run(plan: Plan, n_workers: int) -> None:
+def run(plan: Plan, n_workers: int, source: Path | None) -> None:
     """Run one world's loop up to the last training, and print each model's worth."""
-    world = make_world(plan.world)
+    world = make_standard_world(plan.world, source)
     theatre = make_theatre(plan, world, n_workers)
     loop = Loop(plan, InProcess(plan, world.catalog, theatre), Judge(plan, theatre))
     steps = loop.steps()[:-1]  # what the last model would log, nobody learns from
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=Plan.sessions)
     parser.add_argument("--judged", type=int, default=Plan.judged)
     parser.add_argument("--workers", type=int, default=2)
+    add_source(parser)
     arguments = parser.parse_args()
     for seed in arguments.world_seeds:
         plan = Plan(
@@ -55,7 +58,7 @@ def main() -> None:
             sessions=arguments.sessions,
             judged=arguments.judged,
         )
-        run(plan, arguments.workers)
+        run(plan, arguments.workers, arguments.source)
 
 
 if __name__ == "__main__":

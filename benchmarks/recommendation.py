@@ -1,7 +1,7 @@
 """Claim: learning a session's taste while it plays is worth several times the published recipe.
 
 python -m benchmarks.recommendation [--world-seed 1] [--history-sessions 97000] [--sessions 600]
-    [--dim 32] [--held-out 0.0] [--ladder] [--no-published]
+    [--source FOLDER] [--dim 32] [--held-out 0.0] [--ladder] [--no-published]
 
 Makes a standard world, plays a history of simple recommenders in it, trains the recipes
 `artist_concat` and `session` on that, and plays new sessions, one decision at a time through the
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.published_recipes import to_playbacks
+from benchmarks.standard_world import add_source, make_standard_world
 from services.recommender.core.catalog_index import CatalogIndex, make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, make_served_model
@@ -35,7 +36,7 @@ from shared.catalog import Catalog
 from shared.experiments import parse_experiments
 from simulator.core.dynamics import Dynamics
 from simulator.core.live_session import LiveSession
-from simulator.core.world import WorldParameters, make_dynamics, make_world
+from simulator.core.world import WorldParameters, make_dynamics
 from simulator.history import play_history
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -151,6 +152,7 @@ def main() -> None:
     """Make a world, play, train, play and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--world-seed", type=int, default=1)
+    add_source(parser)
     parser.add_argument("--history-sessions", type=int, default=97_000)
     parser.add_argument("--sessions", type=int, default=600)
     parser.add_argument("--most-plays", type=int, default=3_000)
@@ -159,7 +161,7 @@ def main() -> None:
     parser.add_argument("--ladder", action="store_true", help="without each part, too")
     parser.add_argument("--published", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
-    world = make_world(WorldParameters(seed=arguments.world_seed))
+    world = make_standard_world(WorldParameters(seed=arguments.world_seed), arguments.source)
     dynamics, index = make_dynamics(world), make_catalog_index(world.catalog)
     history = play_history(
         dynamics, seed=arguments.world_seed, n_sessions=arguments.history_sessions
