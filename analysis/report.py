@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.core.comparison import METRICS, Comparison, sort_treatments
+from analysis.core.comparison import Comparison, sort_treatments
 from analysis.core.effects import Effect
+from analysis.core.metrics import METRICS
 from analysis.core.sample_ratio import SampleRatio
 
 FORMATS = ("text", "markdown", "json", "csv")
@@ -51,7 +52,7 @@ def render(
 
 def notes(comparison: Comparison) -> list[str]:
     """Say what a reader must know before believing the effects, in plain sentences."""
-    lines = [_describe_sample_ratio(comparison.sample_ratio)]
+    lines = [_describe_sample_ratio(comparison.sample_ratio), _describe_decision(comparison)]
     if comparison.n_conflict_users:
         lines.append(
             f"Left out, seen under two treatments: {comparison.n_conflict_users:,} users "
@@ -65,6 +66,8 @@ def notes(comparison: Comparison) -> list[str]:
         for effect in comparison.effects
         if effect.reason
     ]
+    if comparison.unmeasured:
+        lines.append(f"Not measured, no user has them: {', '.join(comparison.unmeasured)}.")
     if len(comparison.arms) < 2:
         lines.append(f"Only {comparison.control} has users: nothing to compare it with.")
     lines.append(UNITS)
@@ -81,6 +84,12 @@ def _describe_sample_ratio(ratio: SampleRatio) -> str:
     if ratio.mismatch:
         return f"{MISMATCH}: the split is broken, trust no effect ({p_value}; users: {shares} due)."
     return f"Sample ratio: as due ({p_value}; users: {shares} due)."
+
+
+def _describe_decision(comparison: Comparison) -> str:
+    decision = comparison.decision
+    action = {"ship": f"ship {decision.winner}", "stop": "stop", "continue": "go on"}
+    return f"Decision: {action[decision.action]}; {decision.reason}."
 
 
 def render_experiments(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from analysis.core.comparison import Arm, Measurements
-from analysis.core.effects import MetricAggregate
+from analysis.core.moments import MetricAggregate
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 FOREVER = datetime.max.replace(tzinfo=UTC)

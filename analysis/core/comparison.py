@@ -4,34 +4,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from analysis.core.effects import Effect, MetricAggregate, estimate_effect
+from analysis.core.adjustment import adjust_benjamini_hochberg, adjust_holm
+from analysis.core.decisions import Decision, Rule, decide
+from analysis.core.effects import Effect, estimate_effect
+from analysis.core.metrics import METRICS, Metric
+from analysis.core.moments import MetricAggregate
 from analysis.core.sample_ratio import SampleRatio, check_sample_ratio
 
 CONTROL = "C"
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric that every user has a value of.
-
-    Attributes:
-        name: As in the view experiment_metrics, and in botify.
-        description: What it is of one user.
-        higher_is_better: Which direction is good news.
-    """
-
-    name: str
-    description: str
-    higher_is_better: bool = True
-
-
-METRICS = (
-    Metric("time", "fractions listened, summed"),
-    Metric("sessions", "number of sessions"),
-    Metric("mean_request_latency", "ms of a decision", higher_is_better=False),
-    Metric("mean_tracks_per_session", "tracks heard"),
-    Metric("mean_time_per_session", "fractions listened, summed"),
-)
 
 
 class UnknownTreatmentError(LookupError):
@@ -89,15 +69,21 @@ class Comparison:
         alpha: Significance level of the tests; the intervals have level 1 - alpha.
         arms: All arms, the control first.
         effects: By treatment, then by metric in the order of METRICS.
+        unmeasured: Metrics that no user of any arm has; there is no effect of them.
         sample_ratio: Whether the users fell into the arms as intended.
+        decision: Whether to ship, to stop or to go on, and why.
+        rule: That it follows.
         n_conflict_users, n_conflict_events: Left out: users seen under two treatments.
     """
 
     experiment: str
     control: str
     alpha: float
+    rule: Rule
+    decision: Decision
     arms: tuple[Arm, ...]
     effects: tuple[Effect, ...]
+    unmeasured: tuple[str, ...]
     sample_ratio: SampleRatio
     n_conflict_users: int
     n_conflict_events: int
@@ -109,6 +95,7 @@ def compare(
     control: str = CONTROL,
     alpha: float = 0.05,
     weights: Mapping[str, float] | None = None,
+    rule: Rule | None = None,
 ) -> Comparison:
     """Compare every treatment with the control, in every metric.
 
@@ -117,6 +104,7 @@ def compare(
         control: Name of the arm to compare with.
         alpha: Significance level.
         weights: Of the split, for the sample ratio; equal if absent.
+        rule: That decides; the usual one if absent.
 
     Raises:
         UnknownTreatmentError: If the control has no users.
@@ -129,33 +117,66 @@ def compare(
             f"{measurements.experiment} has no users in {control}; it has: {known}"
         )
     names = sort_treatments(by_name, control=control)
+    rule = rule or Rule()
+    measured = _measured_metrics(measurements)
+    effects = list(_estimate_effects(measurements, names, measured, alpha=alpha, rule=rule))
+    sample_ratio = check_sample_ratio({n: by_name[n].n_users for n in names}, weights)
     return Comparison(
         experiment=measurements.experiment,
         control=control,
         alpha=alpha,
+        rule=rule,
+        decision=decide(
+            measurements.metrics,
+            names,
+            rule=rule,
+            alpha=alpha,
+            sample_ratio=sample_ratio,
+        ),
         arms=tuple(by_name[name] for name in names),
-        effects=tuple(_estimate_effects(measurements, names, alpha=alpha)),
-        sample_ratio=check_sample_ratio({n: by_name[n].n_users for n in names}, weights),
+        effects=tuple(_adjust(effects)),
+        unmeasured=tuple(metric.name for metric in METRICS if metric not in measured),
+        sample_ratio=sample_ratio,
         n_conflict_users=measurements.n_conflict_users,
         n_conflict_events=measurements.n_conflict_events,
     )
 
 
+def _measured_metrics(measurements: Measurements) -> list[Metric]:
+    """Return the metrics that some user has, in the order of METRICS."""
+    names = {name for (_, name), value in measurements.metrics.items() if value.n_users}
+    return [metric for metric in METRICS if metric.name in names]
+
+
 def _estimate_effects(
-    measurements: Measurements, names: Sequence[str], *, alpha: float
+    measurements: Measurements,
+    names: Sequence[str],
+    metrics: Sequence[Metric],
+    *,
+    alpha: float,
+    rule: Rule,
 ) -> Iterator[Effect]:
     """Compare every arm with the first."""
     nobody = MetricAggregate(0)
     control, *treatments = names
     for treatment in treatments:
-        for metric in METRICS:
+        for metric in metrics:
             yield estimate_effect(
                 measurements.metrics.get((control, metric.name), nobody),
                 measurements.metrics.get((treatment, metric.name), nobody),
                 treatment=treatment,
                 metric=metric.name,
                 alpha=alpha,
+                worthwhile_pct=rule.worthwhile_pct,
             )
+
+
+def _adjust(effects: Sequence[Effect]) -> Iterator[Effect]:
+    """Adjust the p-values of an experiment for how many they are."""
+    p_values = [effect.p_value for effect in effects]
+    adjusted = zip(effects, adjust_holm(p_values), adjust_benjamini_hochberg(p_values), strict=True)
+    for effect, p_holm, p_bh in adjusted:
+        yield dataclasses.replace(effect, p_holm=p_holm, p_bh=p_bh)
 
 
 def sort_treatments(names: Iterable[str], *, control: str = CONTROL) -> list[str]:

@@ -14,22 +14,12 @@ import scipy.stats
 import tea_tasting as tt
 from tea_tasting.aggr import Aggregates
 
+from analysis.core.moments import MetricAggregate, adjust_for_history
+from analysis.core.planning import estimate_power, minimum_detectable_pct
+from analysis.core.sequential import estimate_anytime
+
+WORTHWHILE_PCT = 5.0  # the change that an experiment is run for, unless said otherwise
 _VALUE = "value"  # tea-tasting keys its aggregates by column
-
-
-@dataclasses.dataclass(frozen=True)
-class MetricAggregate:
-    """A metric in one arm, over its users.
-
-    Attributes:
-        n_users: Users that have the metric.
-        mean: Over users; None without any.
-        variance: Over users, unbiased; None for fewer than two.
-    """
-
-    n_users: int
-    mean: float | None = None
-    variance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +36,17 @@ class Effect:
         p_value: Of Welch's test, two-sided.
         n_control, n_treatment: Users.
         reason: Why something above is None; None if nothing is.
+        p_holm: Adjusted for all tests of the experiment: bounds the probability of any false
+            discovery.
+        p_bh: Likewise (Benjamini-Hochberg): bounds the share of false discoveries.
+        anytime_lower_pct, anytime_upper_pct: An interval that holds at every look; None where
+            there is none, as for a quantile.
+        anytime_p_value: Of no change, valid at every look.
+        cuped_effect_pct: The effect less what the users' history explains; None without history.
+        cuped_lower_pct, cuped_upper_pct, cuped_p_value: Its interval and test.
+        cuped_reduction_pct: Share of the variance of the difference that history explains.
+        power: Probability that the test sees the worthwhile change, with these users.
+        mde_pct: Relative change that it sees with probability 0.8.
     """
 
     treatment: str
@@ -60,6 +61,18 @@ class Effect:
     n_control: int = 0
     n_treatment: int = 0
     reason: str | None = None
+    p_holm: float | None = None
+    p_bh: float | None = None
+    anytime_lower_pct: float | None = None
+    anytime_upper_pct: float | None = None
+    anytime_p_value: float | None = None
+    cuped_effect_pct: float | None = None
+    cuped_lower_pct: float | None = None
+    cuped_upper_pct: float | None = None
+    cuped_p_value: float | None = None
+    cuped_reduction_pct: float | None = None
+    power: float | None = None
+    mde_pct: float | None = None
 
 
 def estimate_effect(
@@ -69,8 +82,12 @@ def estimate_effect(
     treatment: str,
     metric: str,
     alpha: float = 0.05,
+    worthwhile_pct: float = WORTHWHILE_PCT,
 ) -> Effect:
     """Compare a treatment with the control in one metric.
+
+    `worthwhile_pct` is the relative change that the experiment is run for, in percent: what the
+    power is of, and where the anytime interval is narrow.
 
     The interval has level 1 - alpha. It belongs to the ratio of means and the test to their
     difference, so that at a p-value next to alpha one may include no change and the other not;
@@ -79,10 +96,8 @@ def estimate_effect(
     Source: Deng, Knoblich & Lu (2018), Applying the Delta Method in Metric Analytics.
     """
     reason = _why_no_test(control, treated)
-    p_value, lower, upper = (
-        (None, None, None) if reason else _analyze(control, treated, alpha=alpha)
-    )
-    return Effect(
+    p_value, lower, upper = (None, None, None) if reason else analyze(control, treated, alpha=alpha)
+    effect = Effect(
         treatment=treatment,
         metric=metric,
         effect_pct=_relative_change(control.mean, treated.mean),
@@ -96,12 +111,59 @@ def estimate_effect(
         n_treatment=treated.n_users,
         reason=reason or (_why_no_interval(control, treated) if lower is None else None),
     )
+    if reason:
+        return effect
+    effect = _with_anytime(effect, control, treated, alpha=alpha, worthwhile_pct=worthwhile_pct)
+    return _with_cuped(effect, control, treated, alpha=alpha)
 
 
-def _analyze(
+def _with_anytime(
+    effect: Effect,
+    control: MetricAggregate,
+    treated: MetricAggregate,
+    *,
+    alpha: float,
+    worthwhile_pct: float,
+) -> Effect:
+    """Add what holds at every look, and what the test can see."""
+    anytime = estimate_anytime(control, treated, alpha=alpha, worthwhile_pct=worthwhile_pct)
+    return dataclasses.replace(
+        effect,
+        anytime_lower_pct=anytime.lower_pct if anytime else None,
+        anytime_upper_pct=anytime.upper_pct if anytime else None,
+        anytime_p_value=anytime.p_value if anytime else None,
+        power=estimate_power(control, treated, effect_pct=worthwhile_pct, alpha=alpha),
+        mde_pct=minimum_detectable_pct(control, treated, alpha=alpha),
+    )
+
+
+def _with_cuped(
+    effect: Effect, control: MetricAggregate, treated: MetricAggregate, *, alpha: float
+) -> Effect:
+    """Add the effect less what the users' history explains, if they have one."""
+    adjusted = adjust_for_history(control, treated)
+    if adjusted is None or _why_no_test(*adjusted):
+        return effect
+    p_value, lower, upper = analyze(*adjusted, alpha=alpha)
+    before, after = _squared_error(control, treated), _squared_error(*adjusted)
+    return dataclasses.replace(
+        effect,
+        cuped_effect_pct=_relative_change(adjusted[0].mean, adjusted[1].mean),
+        cuped_lower_pct=lower,
+        cuped_upper_pct=upper,
+        cuped_p_value=p_value,
+        cuped_reduction_pct=_finite(100 * (1 - after / before)) if before else None,
+    )
+
+
+def _squared_error(control: MetricAggregate, treated: MetricAggregate) -> float:
+    return sum((arm.variance or 0.0) / arm.n_users for arm in (control, treated))
+
+
+def analyze(
     control: MetricAggregate, treated: MetricAggregate, *, alpha: float
 ) -> tuple[float | None, float | None, float | None]:
-    """Return the p-value and the bounds of the relative change in percent, each if defined."""
+    """Return Welch's p-value and the bounds of the relative change in percent, each if defined."""
     metric = tt.Mean(
         _VALUE,
         alternative="two-sided",

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from analysis.__main__ import main
-from analysis.core.comparison import METRICS
+from analysis.core.metrics import METRICS
 from deploy.local.servers import PostgresServer
 from tests.conftest import free_port
 from tests.integration.analysis.log import START, connect, insert, make_session

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
-from analysis.core.comparison import METRICS, Measurements
+from analysis.core.comparison import Measurements
+from analysis.core.metrics import METRICS
 from deploy.local.servers import PostgresServer
 from tests.integration.analysis.log import START, Row, connect, insert, make_session
 

@@ -6,7 +6,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.core.effects import Effect, MetricAggregate, estimate_effect
+from analysis.core.effects import Effect, estimate_effect
+from analysis.core.moments import MetricAggregate
 
 
 def aggregate(values: list[float]) -> MetricAggregate:

@@ -7,7 +7,6 @@ import pytest
 
 from analysis import report
 from analysis.core.comparison import (
-    METRICS,
     Arm,
     Comparison,
     Measurements,
@@ -15,7 +14,8 @@ from analysis.core.comparison import (
     compare,
     sort_treatments,
 )
-from analysis.core.effects import MetricAggregate
+from analysis.core.metrics import METRICS
+from analysis.core.moments import MetricAggregate
 
 AT = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
@@ -78,9 +78,37 @@ def test_a_control_without_users_is_unknown() -> None:
 
 def test_an_arm_without_a_metric_has_an_effect_with_a_reason() -> None:
     measurements = Measurements(
-        experiment="MUSIC", arms=[make_arm("C"), make_arm("T1")], metrics={}
+        experiment="MUSIC",
+        arms=[make_arm("C"), make_arm("T1")],
+        metrics={("C", "time"): MetricAggregate(1000, 10.0, 4.0)},
     )
-    assert {effect.reason for effect in compare(measurements).effects} == {"no user in the control"}
+    comparison = compare(measurements)
+    assert [(effect.metric, effect.reason) for effect in comparison.effects] == [
+        ("time", "no user in the treatment")
+    ]
+
+
+def test_metrics_that_nobody_has_are_named_once() -> None:
+    measurements = Measurements(
+        experiment="MUSIC",
+        arms=[make_arm("C"), make_arm("T1")],
+        metrics={(name, "time"): MetricAggregate(1000, 10.0, 4.0) for name in ("C", "T1")},
+    )
+    comparison = compare(measurements)
+    assert comparison.unmeasured == tuple(m.name for m in METRICS if m.name != "time")
+    note = next(line for line in report.notes(comparison) if line.startswith("Not measured"))
+    assert "retention" in note
+
+
+def test_p_values_are_adjusted_over_all_tests_of_the_experiment() -> None:
+    effects = make_comparison(T1=10.2, T2=10.0).effects
+    tested = [effect.p_value for effect in effects if effect.p_value is not None]
+    assert len(tested) == 2 * len(METRICS)
+    smallest = min(effects, key=lambda effect: effect.p_value or 0.0)
+    assert smallest.p_value is not None
+    assert smallest.p_holm == pytest.approx(smallest.p_value * len(tested))
+    # all of T1 are equal: each p-value has rank len(METRICS) of twice as many
+    assert smallest.p_bh == pytest.approx(smallest.p_value * 2)
 
 
 def test_a_terminal_gets_colour_by_what_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
