@@ -16,26 +16,26 @@ from rich.text import Text
 from analysis.core.comparison import Comparison, sort_treatments
 from analysis.core.effects import Effect
 from analysis.core.metrics import METRICS
-from analysis.core.sample_ratio import SampleRatio
+from analysis.notes import MISMATCH, notes
 
 FORMATS = ("text", "markdown", "json", "csv")
-MISMATCH = "Sample ratio MISMATCH"
-UNITS = "Times are in tracks' worth of listening, latency in ms; each value is a mean over users."
 WIDTH = 100  # where the output is not a terminal
 HIGHER_IS_BETTER = {metric.name: metric.higher_is_better for metric in METRICS}
 NONE = "—"
 ARM_COLUMNS = ("treatment", "users", "sessions", "events")
 EFFECT_COLUMNS = (
-    "treatment",
+    "arm",
     "metric",
     "effect %",
     "lower",
     "upper",
     "control mean",
-    "treatment mean",
-    "significant",
+    "arm mean",
+    "p Holm",
+    "p anytime",
+    "sig.",
 )
-TEXT_COLUMNS = {"experiment", "treatment", "metric"}
+TEXT_COLUMNS = {"experiment", "treatment", "arm", "metric"}
 
 
 def render(
@@ -48,48 +48,6 @@ def render(
     {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}[output_format](
         comparison, output
     )
-
-
-def notes(comparison: Comparison) -> list[str]:
-    """Say what a reader must know before believing the effects, in plain sentences."""
-    lines = [_describe_sample_ratio(comparison.sample_ratio), _describe_decision(comparison)]
-    if comparison.n_conflict_users:
-        lines.append(
-            f"Left out, seen under two treatments: {comparison.n_conflict_users:,} users "
-            f"with {comparison.n_conflict_events:,} events."
-        )
-    n_open = sum(arm.n_sessions - arm.n_finished for arm in comparison.arms)
-    if n_open:
-        lines.append(f"Sessions not closed yet: {n_open:,}; they count as far as they went.")
-    lines += [
-        f"{effect.treatment} {effect.metric}: {effect.reason}."
-        for effect in comparison.effects
-        if effect.reason
-    ]
-    if comparison.unmeasured:
-        lines.append(f"Not measured, no user has them: {', '.join(comparison.unmeasured)}.")
-    if len(comparison.arms) < 2:
-        lines.append(f"Only {comparison.control} has users: nothing to compare it with.")
-    lines.append(UNITS)
-    return lines
-
-
-def _describe_sample_ratio(ratio: SampleRatio) -> str:
-    if ratio.p_value is None:
-        return "Sample ratio: not checked, it takes two arms."
-    p_value = "p < 0.001" if ratio.p_value < 0.001 else f"p = {ratio.p_value:.3f}"
-    shares = ", ".join(
-        f"{name} {users:,} of {ratio.expected[name]:,.0f}" for name, users in ratio.observed.items()
-    )
-    if ratio.mismatch:
-        return f"{MISMATCH}: the split is broken, trust no effect ({p_value}; users: {shares} due)."
-    return f"Sample ratio: as due ({p_value}; users: {shares} due)."
-
-
-def _describe_decision(comparison: Comparison) -> str:
-    decision = comparison.decision
-    action = {"ship": f"ship {decision.winner}", "stop": "stop", "continue": "go on"}
-    return f"Decision: {action[decision.action]}; {decision.reason}."
 
 
 def render_experiments(
@@ -187,6 +145,8 @@ def _effect_cells(effect: Effect) -> tuple[str, ...]:
         _percent(effect.upper_pct),
         _mean(effect.control_mean),
         _mean(effect.treatment_mean),
+        _p_value(effect.p_holm),
+        _p_value(effect.anytime_p_value),
         significant,
     )
 
@@ -207,7 +167,14 @@ def _percent(value: float | None) -> str:
 
 
 def _mean(value: float | None) -> str:
-    return NONE if value is None else f"{value:z,.{3 if abs(value) < 1000 else 1}f}"
+    if value is None:
+        return NONE
+    decimals = 3 if abs(value) < 1000 else 1 if abs(value) < 10_000 else 0
+    return f"{value:z,.{decimals}f}"
+
+
+def _p_value(value: float | None) -> str:
+    return NONE if value is None else "<.001" if value < 0.0005 else f"{value:.3f}".lstrip("0")
 
 
 def _console(output: TextIO) -> Console:
@@ -224,7 +191,7 @@ def _table(
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for column in columns:
         is_text = column in TEXT_COLUMNS
-        header = column if is_text else column.replace(" mean", "\nmean")
+        header = column if is_text else column.replace(" ", "\n")
         table.add_column(
             header,
             justify="left" if is_text else "right",

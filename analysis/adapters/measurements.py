@@ -1,41 +1,22 @@
 """Measurements of experiments, from the views in Postgres."""
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import asyncpg
 
+from analysis.adapters.queries import ARMS, METRICS, QUANTILES, USERS_PER_ARM
 from analysis.core.comparison import Arm, Measurements
-from analysis.core.moments import MetricAggregate
+from analysis.core.moments import MetricAggregate, RatioMoments, linearise
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
-ARMS = """
-SELECT treatment, count(*) AS n_users, sum(n_sessions)::bigint AS n_sessions,
-       sum(n_finished)::bigint AS n_finished, sum(n_tracks)::bigint AS n_events,
-       min(first_at) AS first_at, max(last_at) AS last_at
-FROM experiment_users_between($2, $3)
-WHERE experiment = $1
-GROUP BY treatment
-"""
-METRICS = """
-SELECT treatment, metric, n_users, mean, variance
-FROM experiment_metrics_between($2, $3)
-WHERE experiment = $1
-"""
-CONFLICTS = """
-SELECT n_users, n_tracks
-FROM experiment_conflicts_between($2, $3)
-WHERE experiment = $1
-"""
-USERS_PER_ARM = """
-SELECT experiment, treatment, count(*) AS n_users
-FROM experiment_users
-GROUP BY experiment, treatment
-ORDER BY experiment
-"""
+MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)]
+RETENTION_DAYS = 7  # within which a user must come back
+HISTORY_DAYS = 28  # before the first exposure, that explain what comes after
 
 
 class DatabaseError(RuntimeError):
@@ -80,21 +61,32 @@ async def fetch_measurements(
     Without such events there are no arms.
     """
     arguments = (experiment, since or ALWAYS, until or FOREVER)
-    arms = await connection.fetch(ARMS, *arguments)
-    metrics = await connection.fetch(METRICS, *arguments)
-    conflicts = await connection.fetchrow(CONFLICTS, *arguments)
+    rows = await connection.fetch(ARMS, *arguments)
+    arms = [Arm(**row) for row in rows if row["treatment"] is not None]
+    conflict = next((row for row in rows if row["treatment"] is None), None)
     return Measurements(
         experiment=experiment,
-        arms=[Arm(**row) for row in arms],
-        metrics={
-            (row["treatment"], row["metric"]): MetricAggregate(
-                row["n_users"], row["mean"], row["variance"]
-            )
-            for row in metrics
-        },
-        n_conflict_users=conflicts["n_users"] if conflicts else 0,
-        n_conflict_events=conflicts["n_tracks"] if conflicts else 0,
+        arms=arms,
+        metrics=await _fetch_metrics(connection, *arguments) if arms else {},
+        n_conflict_users=conflict["n_users"] if conflict else 0,
+        n_conflict_events=conflict["n_events"] if conflict else 0,
     )
+
+
+async def _fetch_metrics(
+    connection: asyncpg.Connection, experiment: str, since: datetime, until: datetime
+) -> dict[tuple[str, str], MetricAggregate]:
+    """Fetch what there is of every metric, per treatment."""
+    bounds = (experiment, since, until)
+    metrics = {}
+    for row in await connection.fetch(METRICS, *bounds, RETENTION_DAYS, HISTORY_DAYS):
+        moments = {name: row[name] for name in MOMENTS}
+        metrics[row["treatment"], row["metric"]] = linearise(RatioMoments(**moments))
+    for row in await connection.fetch(QUANTILES, *bounds):
+        metrics[row["treatment"], row["metric"]] = MetricAggregate(
+            row["n_users"], row["mean"], row["variance"]
+        )
+    return metrics
 
 
 async def fetch_users_per_arm(connection: asyncpg.Connection) -> dict[str, dict[str, int]]:

@@ -1,28 +1,33 @@
 """The same aggregates from SQL and from pandas, on logs that hypothesis makes up."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
 from analysis.core.comparison import Measurements
-from analysis.core.metrics import METRICS
 from deploy.local.servers import PostgresServer
 from tests.integration.analysis.log import START, Row, connect, insert, make_session
 
 EXPERIMENT = "RECOMMENDERS"
+RETENTION_DAYS, HISTORY_DAYS = 7, 28
+N_TRACKS = 5
 sessions = st.lists(
     st.fixed_dictionaries(
         {
             "user": st.integers(0, 5),
             "treatment": st.sampled_from(["by user", "by user", "by user", "T1", None]),
-            "times": st.lists(st.floats(0, 1), min_size=1, max_size=5),
+            "times": st.lists(st.floats(0, 1), min_size=1, max_size=N_TRACKS),
             "latency": st.floats(0, 1, width=32),
             "finished": st.booleans(),
+            "fell_back": st.booleans(),
+            "day": st.sampled_from([-40, -2, 0, 1, 7, 9]),
         }
     ),
     max_size=12,
@@ -35,40 +40,106 @@ def make_log(drawn: list[dict[str, Any]]) -> list[Row]:
         treatment = session["treatment"]
         if treatment == "by user":
             treatment = "T1" if session["user"] % 2 else "C"
-        rows += make_session(
+        events = make_session(
             session["user"],
             session["times"],
             experiments={"OTHER": "C"} | ({EXPERIMENT: treatment} if treatment else {}),
-            at=START + timedelta(minutes=number),
+            at=START + timedelta(minutes=number, days=session["day"]),
             latencies=[session["latency"]] * len(session["times"]),
             finished=session["finished"],
         )
+        if session["fell_back"] and events[0]["message"] == "next":
+            events[0]["fallback"] = "contextual:no_model"
+        rows += events
     return rows
 
 
-def measure_by_pandas(rows: list[Row]) -> tuple[pd.DataFrame, int]:
-    """Return count, mean and variance per treatment and metric, and the users in conflict."""
-    frame = pd.DataFrame(rows)
+def measure_by_pandas(rows: list[Row]) -> tuple[dict[tuple[str, str], list[Any]], int]:
+    """Return the expected aggregate per treatment and metric, and the users in conflict."""
+    frame = pd.DataFrame(rows).sort_values(["occurred_at", "event_id"])
     frame["treatment"] = frame["experiments"].str.extract(rf'"{EXPERIMENT}": "(\w+)"')[0]
-    frame = frame.dropna(subset="treatment")
+    frame["day"] = frame.groupby("session_id")["occurred_at"].transform("min").dt.floor("D")
+    frame["artist"] = frame["track_id"] // 2
+    frame["repeat"] = frame.duplicated(["user_id", "track_id"])
+    latest = frame["day"].max()
     n_arms = frame.groupby("user_id")["treatment"].transform("nunique")
     n_conflicts = frame.loc[n_arms > 1, "user_id"].nunique()
-    frame = frame[n_arms == 1]
-    requests = frame[frame["message"] == "next"]
-    by_user = frame.groupby(["treatment", "user_id"])
-    users = pd.DataFrame({"time": by_user["time"].sum()})
-    users["sessions"] = by_user["session_id"].nunique()
-    users["mean_request_latency"] = (
-        requests.groupby(["treatment", "user_id"])["latency"].mean() * 1000
-    )
-    users["mean_tracks_per_session"] = by_user.size() / users["sessions"]
-    users["mean_time_per_session"] = users["time"] / users["sessions"]
-    return users.groupby("treatment").agg(["count", "mean", "var"]), n_conflicts
+    values: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for _, events in frame[n_arms == 1].groupby("user_id"):
+        exposed = events[events["treatment"].notna()]
+        first_at, first_day = exposed["occurred_at"].min(), exposed["day"].min()
+        past = events[events["treatment"].isna() & (events["occurred_at"] < first_at)]
+        past = past[past["day"] >= first_day - pd.Timedelta(days=HISTORY_DAYS)]
+        now, before = describe(exposed), describe(past) if len(past) else {}
+        due = first_day + pd.Timedelta(days=RETENTION_DAYS)
+        now["retention"] = (
+            (float(exposed["day"].between(first_day + pd.Timedelta(days=1), due).any()), 1.0)
+            if due < latest
+            else (float("nan"), 1.0)
+        )
+        before["retention"] = (before.get("sessions", (0.0, 1.0))[0], 1.0)
+        for name, (numerator, denominator) in now.items():
+            above, below = before.get(name, (float("nan"), 1.0))
+            past_value = above / below if below else float("nan")
+            if name in {"time", "sessions", "completed_plays"} and not before.get(name):
+                past_value = 0.0
+            if not pd.isna(numerator):
+                values.setdefault((exposed["treatment"].iloc[0], name), []).append(
+                    (numerator, denominator, past_value)
+                )
+    return {key: aggregate(key[1], values)[key[0]] for key in values}, n_conflicts
+
+
+def describe(events: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Return numerator and denominator per metric of one user."""
+    sessions = events["session_id"].nunique()
+    requests = events[events["message"] == "next"]
+    recommended = events[events["position"] > 0]
+    n, nan = len(requests), float("nan")
+    return {
+        "time": (events["time"].sum(), 1),
+        "sessions": (sessions, 1),
+        "mean_request_latency": (1000 * requests["latency"].mean() if n else nan, 1),
+        "mean_tracks_per_session": (len(events) / sessions, 1),
+        "mean_time_per_session": (events["time"].sum() / sessions, 1),
+        "completed_plays": ((recommended["time"] >= 0.9).sum(), 1),
+        "artists_per_session": (events.groupby("session_id")["artist"].nunique().mean(), 1),
+        "skip_rate": ((recommended["time"] < 0.5).sum(), len(recommended)),
+        "repeat_share": (events["repeat"].sum(), len(events)),
+        "fallback_share": (requests["fallback"].notna().sum(), n),
+    }
+
+
+def aggregate(
+    metric: str, values: dict[tuple[str, str], list[tuple[float, float, float]]]
+) -> dict[str, list[Any]]:
+    """Return count, mean, variance, and those of the history, per treatment of a metric."""
+    arms = {name: np.array(v, dtype=float) for (name, m), v in values.items() if m == metric}
+    known = np.concatenate([arm[:, 2] for arm in arms.values()])
+    typical = known[~np.isnan(known)].mean() if (~np.isnan(known)).any() else np.nan
+    result = {}
+    for name, arm in arms.items():
+        numerator, denominator, past = arm.T
+        if not denominator.sum():
+            result[name] = [0, None, None, None, None, None]
+            continue
+        ratio = numerator.sum() / denominator.sum()
+        value = ratio + (numerator - ratio * denominator) / denominator.mean()
+        past = np.where(np.isnan(past), typical, past)
+        spread = np.cov(value, past) if len(value) > 1 else np.full((2, 2), np.nan)
+        result[name] = [
+            len(value), ratio, spread[0, 0], past.mean(), spread[1, 1], spread[0, 1]
+        ]  # fmt: skip
+    return result
 
 
 async def measure_by_sql(database: PostgresServer, rows: list[Row]) -> Measurements:
     async with connect(database.dsn) as connection:
-        await connection.execute("TRUNCATE events")
+        await connection.execute("TRUNCATE events, tracks")
+        await connection.executemany(
+            "INSERT INTO tracks VALUES ($1, $2, 'a title')",
+            [(track, f"artist {track // 2}") for track in range(N_TRACKS)],
+        )
         if rows:
             await insert(connection, rows)
     async with open_database(database.dsn) as read_only:
@@ -76,7 +147,10 @@ async def measure_by_sql(database: PostgresServer, rows: list[Row]) -> Measureme
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(drawn=sessions)
 async def test_sql_aggregates_equal_pandas(
@@ -90,18 +164,18 @@ async def test_sql_aggregates_equal_pandas(
     expected, n_conflicts = measure_by_pandas(rows)
 
     assert measurements.n_conflict_users == n_conflicts
-    assert {arm.treatment for arm in measurements.arms} == set(expected.index)
-    for treatment, row in expected.iterrows():
-        for metric in METRICS:
-            aggregate = measurements.metrics[str(treatment), metric.name]
-            assert aggregate.n_users == row[metric.name, "count"]
-            assert nan_to_none(row[metric.name, "mean"]) == pytest.approx(aggregate.mean)
-            assert nan_to_none(row[metric.name, "var"]) == pytest.approx(
-                aggregate.variance, abs=1e-9
-            )
+    assert {arm.treatment for arm in measurements.arms} == {key[0] for key in expected}
+    found = {
+        key: [nan_to_none(value) for value in dataclasses.astuple(aggregate)]
+        for key, aggregate in measurements.metrics.items()
+        if not key[1].startswith("latency_")
+    }
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        assert found[key] == pytest.approx([nan_to_none(v) for v in values], abs=1e-6), key
 
 
-def nan_to_none(value: float) -> float | None:
+def nan_to_none(value: float | None) -> float | None:
     return None if pd.isna(value) else value
 
 
