@@ -1,6 +1,7 @@
 """Whether an experiment is decided: ship a treatment, stop, or go on.
 
-The rule may be asked as often as one likes: it uses nothing but anytime-valid intervals. The level
+The rule may be asked as often as one likes: it uses nothing but anytime-valid intervals, less what
+the users' history explains where there is one. The level
 alpha is shared by the treatments (Bonferroni), and a treatment's harm by its guardrails.
 """
 
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from analysis.core.metrics import BY_NAME
-from analysis.core.moments import MetricAggregate
+from analysis.core.moments import MetricAggregate, adjust_for_history
 from analysis.core.sample_ratio import SampleRatio
 from analysis.core.sequential import AnytimeInterval, estimate_anytime
 
@@ -145,9 +146,13 @@ def _judge(
     nobody = MetricAggregate(0)
 
     def estimate(metric: str, alpha: float) -> AnytimeInterval | None:
-        arms = [aggregates.get((name, metric), nobody) for name in (control, treatment)]
+        arms = (
+            aggregates.get((control, metric), nobody),
+            aggregates.get((treatment, metric), nobody),
+        )
         if min(arm.n_users for arm in arms) < rule.min_users:
             return None
+        arms = adjust_for_history(*arms) or arms
         return estimate_anytime(*arms, alpha=alpha, worthwhile_pct=rule.worthwhile_pct)
 
     for guardrail in rule.guardrails:

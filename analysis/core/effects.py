@@ -39,8 +39,8 @@ class Effect:
         p_holm: Adjusted for all tests of the experiment: bounds the probability of any false
             discovery.
         p_bh: Likewise (Benjamini-Hochberg): bounds the share of false discoveries.
-        anytime_lower_pct, anytime_upper_pct: An interval that holds at every look; None where
-            there is none, as for a quantile.
+        anytime_lower_pct, anytime_upper_pct: An interval that holds at every look, less what the
+            users' history explains, if they have one.
         anytime_p_value: Of no change, valid at every look.
         cuped_effect_pct: The effect less what the users' history explains; None without history.
         cuped_lower_pct, cuped_upper_pct, cuped_p_value: Its interval and test.
@@ -126,7 +126,8 @@ def _with_anytime(
     worthwhile_pct: float,
 ) -> Effect:
     """Add what holds at every look, and what the test can see."""
-    anytime = estimate_anytime(control, treated, alpha=alpha, worthwhile_pct=worthwhile_pct)
+    arms = adjust_for_history(control, treated) or (control, treated)
+    anytime = estimate_anytime(*arms, alpha=alpha, worthwhile_pct=worthwhile_pct)
     return dataclasses.replace(
         effect,
         anytime_lower_pct=anytime.lower_pct if anytime else None,

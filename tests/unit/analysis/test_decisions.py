@@ -103,6 +103,17 @@ def test_more_treatments_need_stronger_evidence() -> None:
     assert decide_of(T1=10.33, **others).treatments[0].action == "continue"
 
 
+def test_history_that_explains_the_noise_decides_earlier() -> None:
+    """Without it the same means are open; half of the variance is the listeners' own."""
+    arms = {
+        ("C", METRIC): MetricAggregate(N_USERS, 10.0, 9.0, 10.0, 9.0, 8.5),
+        ("T1", METRIC): MetricAggregate(N_USERS, 10.25, 9.0, 10.0, 9.0, 8.5),
+    }
+    ratio = check_sample_ratio({"C": N_USERS, "T1": N_USERS})
+    decision = decide(arms, ["C", "T1"], rule=Rule(), alpha=0.05, sample_ratio=ratio)
+    assert (decision.action, decide_of(T1=10.25).action) == ("ship", "continue")
+
+
 def test_an_impossible_rule_is_refused() -> None:
     with pytest.raises(InvalidRuleError, match="no metric is called joy; there are: time"):
         Rule(metric="joy")

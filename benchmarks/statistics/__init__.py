@@ -1,0 +1,1 @@
+"""Claim: the statistics of experiments err as often as they say, on simulated listeners."""
