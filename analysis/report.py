@@ -1,11 +1,11 @@
-"""A comparison for people (text, Markdown) and for programs (JSON, CSV)."""
+"""A comparison for people (text, Markdown, HTML, a picture) and for programs (JSON, CSV)."""
 
 import csv
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -15,12 +15,11 @@ from rich.text import Text
 
 from analysis.core.comparison import Comparison, sort_treatments
 from analysis.core.effects import Effect
-from analysis.core.metrics import METRICS
+from analysis.core.metrics import BY_NAME
 from analysis.notes import MISMATCH, notes
 
-FORMATS = ("text", "markdown", "json", "csv")
+FORMATS = ("text", "markdown", "json", "csv", "html", "png")
 WIDTH = 100  # where the output is not a terminal
-HIGHER_IS_BETTER = {metric.name: metric.higher_is_better for metric in METRICS}
 NONE = "—"
 ARM_COLUMNS = ("treatment", "users", "sessions", "events")
 EFFECT_COLUMNS = (
@@ -44,10 +43,22 @@ def render(
     output_format: str,
     output: TextIO,
 ) -> None:
-    """Write a comparison in one of FORMATS."""
-    {"text": _text, "markdown": _markdown, "json": _json, "csv": _csv}[output_format](
-        comparison, output
-    )
+    """Write a comparison in one of FORMATS that is text."""
+    writers = {
+        "text": _text,
+        "markdown": _markdown,
+        "json": _json,
+        "csv": _csv,
+        "html": _html,
+    }
+    writers[output_format](comparison, output)
+
+
+def render_picture(comparison: Comparison, output: BinaryIO) -> None:
+    """Write the forest plot as PNG."""
+    from analysis.forest import draw_forest  # half a second, which the others need not pay
+
+    output.write(draw_forest(comparison, image_format="png"))
 
 
 def render_experiments(
@@ -112,6 +123,12 @@ def _json(comparison: Comparison, output: TextIO) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False), file=output)
 
 
+def _html(comparison: Comparison, output: TextIO) -> None:
+    from analysis.page import make_page  # brings matplotlib
+
+    output.write(make_page(comparison))
+
+
 def _csv(comparison: Comparison, output: TextIO) -> None:
     names = [field.name for field in dataclasses.fields(Effect)]
     writer = csv.DictWriter(output, names, lineterminator="\n")
@@ -155,7 +172,7 @@ def _style(effect: Effect) -> str:
     if not effect.significant:
         return "" if effect.significant is None else "dim"
     control, treated = effect.control_mean or 0.0, effect.treatment_mean or 0.0
-    is_good = (treated > control) == HIGHER_IS_BETTER[effect.metric]
+    is_good = (treated > control) == BY_NAME[effect.metric].higher_is_better
     return "green" if is_good else "red"
 
 

@@ -2,8 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
 
 from analysis.adapters.measurements import (
     DatabaseError,
@@ -11,9 +15,17 @@ from analysis.adapters.measurements import (
     fetch_users_per_arm,
     open_database,
 )
-from analysis.core.comparison import CONTROL, Measurements, UnknownTreatmentError, compare
+from analysis.commands.rule import add_rule_arguments, make_rule
+from analysis.core.comparison import (
+    CONTROL,
+    Comparison,
+    Measurements,
+    UnknownTreatmentError,
+    compare,
+)
+from analysis.core.decisions import InvalidRuleError
 from analysis.core.sample_ratio import InvalidWeightsError
-from analysis.report import FORMATS, render, render_experiments
+from analysis.report import FORMATS, render, render_experiments, render_picture
 from analysis.settings import Settings
 
 FAILED = 1
@@ -33,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C=9,T1=1",
         help="weights of the split, for the sample ratio check (default: equal)",
     )
+    add_rule_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to the shell")
     parser.add_argument("--dsn", help="of Postgres (default: SEGUE_POSTGRES_DSN)")
 
 
@@ -43,19 +57,19 @@ def run(options: argparse.Namespace) -> int:
         return asyncio.run(_run(options))
     except DatabaseError as error:
         return _fail(str(error), code=FAILED)
-    except (UnknownTreatmentError, InvalidWeightsError) as error:
+    except (UnknownTreatmentError, InvalidWeightsError, InvalidRuleError) as error:
         return _fail(str(error), code=WRONG_USAGE)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}", code=FAILED)
 
 
 async def _run(options: argparse.Namespace) -> int:
+    rule = make_rule(options)
     async with open_database(options.dsn or Settings().postgres_dsn) as connection:
         if options.experiment is None:
-            render_experiments(
-                await fetch_users_per_arm(connection),
-                output_format=options.format,
-                output=sys.stdout,
-            )
-            return 0
+            return _list(await fetch_users_per_arm(connection), options)
         measurements = await fetch_measurements(
             connection, options.experiment, since=options.since, until=options.until
         )
@@ -63,10 +77,44 @@ async def _run(options: argparse.Namespace) -> int:
             known = sorted(await fetch_users_per_arm(connection))
             return _explain_absence(measurements, known)
     comparison = compare(
-        measurements, control=options.control, alpha=options.alpha, weights=options.weights
+        measurements,
+        control=options.control,
+        alpha=options.alpha,
+        weights=options.weights,
+        rule=rule,
     )
-    render(comparison, output_format=options.format, output=sys.stdout)
+    return _write(comparison, options)
+
+
+def _list(experiments: dict[str, dict[str, int]], options: argparse.Namespace) -> int:
+    if options.format in {"html", "png"}:
+        return _fail(f"name an experiment: a list has no {options.format}", code=WRONG_USAGE)
+    with _open_output(options.output) as output:
+        render_experiments(experiments, output_format=options.format, output=output)
     return 0
+
+
+def _write(comparison: Comparison, options: argparse.Namespace) -> int:
+    if options.format != "png":
+        with _open_output(options.output) as output:
+            render(comparison, output_format=options.format, output=output)
+    elif options.output is not None:
+        with options.output.open("wb") as picture:
+            render_picture(comparison, picture)
+    elif sys.stdout.isatty():
+        return _fail("a picture is not for a terminal: --output FILE", code=WRONG_USAGE)
+    else:
+        render_picture(comparison, sys.stdout.buffer)
+    return 0
+
+
+@contextlib.contextmanager
+def _open_output(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+    else:
+        with path.open("w", encoding="utf-8") as output:
+            yield output
 
 
 def _explain_absence(measurements: Measurements, known: list[str]) -> int:

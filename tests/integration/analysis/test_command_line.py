@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -243,3 +244,71 @@ async def test_a_database_that_was_not_migrated_is_one_line(
     result = await run("RECOMMENDERS", dsn=postgres.dsn.replace("/segue", "/postgres"))
     assert result.returncode == 1
     assert "start the logger, which migrates it" in result.stderr
+
+
+async def test_json_says_whether_the_experiment_is_decided(
+    run: Run, known_log: PostgresServer
+) -> None:
+    result = await run("RECOMMENDERS", "--format", "json", dsn=known_log.dsn)
+    decision = json.loads(result.stdout)["decision"]
+    assert (decision["reached"], decision["action"]) == (False, "continue")
+    assert "2 users in an arm, of the 100" in decision["reason"]
+
+
+async def test_the_options_are_the_rule(run: Run, known_log: PostgresServer) -> None:
+    options = ["--metric", "time", "--worthwhile", "12", "--min-users", "2"]
+    guardrails = ["--guardrail", "skip_rate=3", "--guardrail", "sessions"]
+    result = await run("RECOMMENDERS", *options, *guardrails, "--format", "json", dsn=known_log.dsn)
+    assert json.loads(result.stdout)["rule"] == {
+        "metric": "time",
+        "worthwhile_pct": 12.0,
+        "guardrails": [
+            {"metric": "skip_rate", "tolerance_pct": 3.0},
+            {"metric": "sessions", "tolerance_pct": 0.0},
+        ],
+        "min_users": 2,
+    }
+
+
+async def test_guardrails_can_be_none(run: Run, known_log: PostgresServer) -> None:
+    result = await run("RECOMMENDERS", "--guardrail", "none", "--format", "json", dsn=known_log.dsn)
+    assert json.loads(result.stdout)["rule"]["guardrails"] == []
+
+
+async def test_html_is_one_file_that_loads_nothing(
+    run: Run, known_log: PostgresServer, tmp_path: Path
+) -> None:
+    page = tmp_path / "results.html"
+    result = await run("RECOMMENDERS", "--format", "html", "--output", str(page), dsn=known_log.dsn)
+    assert (result.returncode, result.stdout) == (0, "")
+    text = page.read_text()
+    assert "<svg" in text
+    assert "mean_time_per_session" in text
+    assert not re.search(r"(src|href)=[\"']?http", text.replace("xlink:href", ""))
+
+
+async def test_png_is_a_picture(run: Run, known_log: PostgresServer, tmp_path: Path) -> None:
+    picture = tmp_path / "forest.png"
+    result = await run(
+        "RECOMMENDERS", "--format", "png", "--output", str(picture), dsn=known_log.dsn
+    )
+    assert result.returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["RECOMMENDERS", "--metric", "joy"], "no metric is called joy; there are: time, "),
+        (["RECOMMENDERS", "--worthwhile", "0"], "between 0 and 1000 percent"),
+        (["--format", "png"], "name an experiment: a list has no png"),
+        (["RECOMMENDERS", "--output", "/no/such/folder/x"], "/no/such/folder/x: No such file"),
+    ],
+)
+async def test_what_cannot_be_decided_or_written_is_one_line(
+    run: Run, known_log: PostgresServer, arguments: list[str], message: str
+) -> None:
+    result = await run(*arguments, dsn=known_log.dsn)
+    assert result.returncode in {1, 2}
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
