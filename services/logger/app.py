@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from services.logger.adapters.event_store import PostgresEventStore, open_pool
 from services.logger.adapters.metrics import Metrics
 from services.logger.adapters.migrate import migrate_async, wait_for_postgres
+from services.logger.adapters.track_table import TrackTable
 from services.logger.api import State, create_router
 from services.logger.consumer import Consumer, ConsumerOptions
 from services.logger.core.storage import EventStore, StoreUnavailableError
@@ -20,6 +21,7 @@ from services.logger.settings import Settings
 from shared.event_stream import EventStream, RedisEventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
+from shared.tasks import in_background
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     BodyTooLargeError: (413, "Body too large"),
@@ -91,6 +93,10 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adap
         open_pool(settings.postgres_dsn, max_size=settings.postgres_connections)
     )
     redis = await stack.enter_async_context(create_redis(settings.redis_url))
+    tracks = TrackTable(redis, pool)
+    await stack.enter_async_context(
+        in_background(tracks.follow(interval_s=settings.catalog_interval_s))
+    )
     return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
 
 

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     claim_idle_s: Duration = Field(15, description="When a consumer's entries are taken over.")
     maintenance_interval_s: Duration = Field(5, description="Of claims, trimming and lag.")
     forget_consumer_s: Duration = Field(600, description="When an idle consumer is removed.")
+    catalog_interval_s: Duration = Field(30, description="Of looks for another catalogue.")
     behind_after: Count = Field(100_000, description="Undelivered entries that mean not ready.")
 
     max_body_bytes: Count = Field(32 * 1024 * 1024, description="Of POST /events, decompressed.")

@@ -204,3 +204,77 @@ async def test_bounds_select_events(known_log: PostgresServer) -> None:
     # of user 5 only the session under T1 is left: no conflict between these bounds
     assert {arm.treatment: arm.n_events for arm in measurements.arms} == {"C": 1, "T1": 3}
     assert measurements.n_conflict_users == 0
+
+
+def make_requests(seed: int, n_users: int) -> list[Row]:
+    """Make sessions whose latency is a listener's own: requests come in clusters."""
+    generator = np.random.default_rng(seed)
+    rows: list[Row] = []
+    for user in range(n_users):
+        n = int(generator.integers(2, 30))
+        own = float(generator.lognormal(1, 0.6))
+        latencies = [own * float(x) / 1000 for x in generator.lognormal(0, 0.3, n)]
+        rows += make_session(
+            user, [1.0] * n, experiments={EXPERIMENT: "C"}, latencies=latencies, finished=False
+        )
+    return rows
+
+
+async def test_the_variance_of_a_quantile_is_that_of_resampled_users(
+    database: PostgresServer,
+) -> None:
+    rows = make_requests(1, 300)
+    measurements = await measure_by_sql(database, rows)
+    frame = pd.DataFrame(rows)
+    by_user = [1000 * group.to_numpy() for _, group in frame.groupby("user_id")["latency"]]
+    generator = np.random.default_rng(2)
+    for name, share in (("latency_p50", 0.5), ("latency_p99", 0.99)):
+        found = measurements.metrics["C", name]
+        assert found.n_users == 300
+        assert found.mean == pytest.approx(np.quantile(np.concatenate(by_user), share), rel=1e-5)
+        resampled = [
+            np.quantile(
+                np.concatenate([by_user[i] for i in generator.integers(0, 300, 300)]), share
+            )
+            for _ in range(400)
+        ]
+        assert found.variance is not None
+        error = (found.variance / found.n_users) ** 0.5
+        assert error == pytest.approx(np.std(resampled), rel=0.35)
+        # as if requests were independent, it would be far too small
+        if name == "latency_p50":
+            alone = [
+                np.quantile(generator.choice(np.concatenate(by_user), len(frame)), share)
+                for _ in range(100)
+            ]
+            assert error > 2 * np.std(alone)
+
+
+async def test_users_in_conflict_have_no_latency(known_log: PostgresServer) -> None:
+    async with open_database(known_log.dsn) as connection:
+        measurements = await fetch_measurements(connection, EXPERIMENT)
+    # user 5 heard both; of the others C has requests of 4, 1, 2, 3 ms
+    assert measurements.metrics["C", "latency_p50"].mean == pytest.approx(2.5)
+    assert measurements.metrics["C", "latency_p50"].n_users == 2
+
+
+async def test_events_that_come_late_count_as_if_they_had_come_in_time(
+    database: PostgresServer,
+) -> None:
+    rows = make_log(
+        [
+            {
+                "user": user,
+                "treatment": "by user",
+                "times": [1.0, 0.2, 0.7],
+                "latency": 0.001,
+                "finished": True,
+                "fell_back": False,
+                "day": 0,
+            }
+            for user in range(4)
+        ]
+    )
+    in_time = await measure_by_sql(database, rows)
+    late = await measure_by_sql(database, rows[::-1])
+    assert late == in_time
