@@ -67,13 +67,9 @@ async def test_a_catalogue_that_comes_late_is_copied_after_all(
     try:
         await asyncio.sleep(0.03)
         await publish_catalog(redis, CATALOG)
+        count = "SELECT count(*) FROM tracks"
         async with asyncio.timeout(10):
-            while (
-                await fetch_value(  # noqa: ASYNC110 - the database tells nobody
-                    database.dsn, "SELECT count(*) FROM tracks"
-                )
-                != 2
-            ):
+            while await fetch_value(database.dsn, count) != 2:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
         assert not following.done()
     finally:
