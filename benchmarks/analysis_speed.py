@@ -22,7 +22,7 @@ from socket import socket
 import asyncpg
 
 from analysis.adapters import measurements as adapter
-from analysis.adapters.queries import ARMS, METRICS, QUANTILES
+from analysis.adapters.queries import ARMS, METRICS, QUANTILES, STORED_DAYS
 from analysis.core.comparison import compare
 from deploy.local.servers import PostgresServer
 from services.logger.adapters.migrate import migrate_async, wait_for_postgres
@@ -36,7 +36,7 @@ INSERT INTO tracks SELECT i, 'artist ' || i % 5000, 'title', NULL FROM generate_
 # hashint4 scatters: which session is whose, and when, follows from its number alone.
 EVENTS = """
 INSERT INTO events (event_id, message, occurred_at, user_id, session_id, position, track_id, time,
-                    latency, recommendation, recommender, propensity, experiments)
+                    latency, recommendation, recommender, propensity, stored_at, experiments)
 SELECT gen_random_uuid(), CASE WHEN position = 6 THEN 'last' ELSE 'next' END,
        began + position * interval '1 second', listener,
        lpad(to_hex(session), 32, '0')::uuid, position,
@@ -45,7 +45,7 @@ SELECT gen_random_uuid(), CASE WHEN position = 6 THEN 'last' ELSE 'next' END,
        0.001 + abs(hashint4(session * 13 + position)) % 1000 / 1e6,
        CASE WHEN position = 6 THEN NULL ELSE position END,
        CASE WHEN position = 6 THEN NULL ELSE 'random' END,
-       CASE WHEN position = 6 THEN NULL ELSE 0.5 END,
+       CASE WHEN position = 6 THEN NULL ELSE 0.5 END, now() - interval '1 hour',
        CASE WHEN began < '2026-03-15Z' THEN '{"OTHER": "C"}'::jsonb
             ELSE jsonb_build_object('OTHER', 'C', $1::text, 'CT'::text) END
 FROM generate_series(0, $2 / 7 - 1) AS session
@@ -95,8 +95,14 @@ async def run(dsn: str) -> None:
     arm = "CASE listener % 2 WHEN 0 THEN 'C' ELSE 'T1' END"
     await connection.execute(EVENTS.replace("'CT'::text", arm), EXPERIMENT, N_EVENTS)
     await connection.execute("VACUUM ANALYZE")
-    await connection.close()
     print(f"{N_EVENTS:,} events stored in {time.perf_counter() - began:.0f} s", flush=True)
+    for name in ("first", "later"):
+        began = time.perf_counter()
+        n_rows = await connection.fetchval("SELECT refresh_listening_days()")
+        taken = time.perf_counter() - began
+        print(f"  {name} refresh: {n_rows:,} days of listeners in {taken:.2f} s", flush=True)
+    await connection.execute("VACUUM ANALYZE listening_days")
+    await connection.close()
     for _ in range(2):
         await measure(dsn)
 
@@ -108,12 +114,13 @@ async def measure(dsn: str) -> None:
     async with adapter.open_database(dsn) as connection:
         for name, (query, more) in questions.items():
             began = time.perf_counter()
-            await connection.fetch(query, *always, *more)
+            await connection.fetch(query.replace("{days}", STORED_DAYS), *always, *more)
             print(f"  {name:12} {time.perf_counter() - began:6.2f} s", flush=True)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    async with adapter.open_database(dsn) as connection:
         comparison = compare(await adapter.fetch_measurements(connection, EXPERIMENT))
-        taken = time.perf_counter() - began
+    taken = time.perf_counter() - began
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     n_users = sum(arm.n_users for arm in comparison.arms)
     print(f"  {n_users:,} users, all results: {taken:.2f} s; Python grew by {grown:.1f} MB")

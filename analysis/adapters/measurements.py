@@ -7,11 +7,19 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from analysis.adapters.queries import ARMS, METRICS, QUANTILES, USERS_PER_ARM
+from analysis.adapters.queries import (
+    ARMS,
+    DAYS_BETWEEN,
+    METRICS,
+    QUANTILES,
+    STORED_DAYS,
+    USERS_PER_ARM,
+)
 from analysis.core.comparison import Arm, Measurements
 from analysis.core.moments import MetricAggregate, RatioMoments, linearise
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
+NOT_ALLOWED = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)]
@@ -27,6 +35,9 @@ class DatabaseError(RuntimeError):
 async def open_database(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """Open a read-only connection that sees one moment: all its queries agree.
 
+    Before that it brings the days of listening up to date with the events, if it may: who may only
+    read sees what the logger has brought up to date.
+
     Raises:
         DatabaseError: If Postgres is away, refuses, or has not been migrated.
     """
@@ -36,6 +47,8 @@ async def open_database(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"no Postgres: {_first_line(error)}") from error
     try:
+        with contextlib.suppress(*NOT_ALLOWED):
+            await connection.execute("SELECT refresh_listening_days()")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
     except (asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError) as error:
@@ -61,28 +74,29 @@ async def fetch_measurements(
     Without such events there are no arms.
     """
     arguments = (experiment, since or ALWAYS, until or FOREVER)
-    rows = await connection.fetch(ARMS, *arguments)
+    days = STORED_DAYS if since is None and until is None else DAYS_BETWEEN
+    rows = await connection.fetch(ARMS.format(days=days), *arguments)
     arms = [Arm(**row) for row in rows if row["treatment"] is not None]
     conflict = next((row for row in rows if row["treatment"] is None), None)
     return Measurements(
         experiment=experiment,
         arms=arms,
-        metrics=await _fetch_metrics(connection, *arguments) if arms else {},
+        metrics=await _fetch_metrics(connection, days, arguments) if arms else {},
         n_conflict_users=conflict["n_users"] if conflict else 0,
         n_conflict_events=conflict["n_events"] if conflict else 0,
     )
 
 
 async def _fetch_metrics(
-    connection: asyncpg.Connection, experiment: str, since: datetime, until: datetime
+    connection: asyncpg.Connection, days: str, arguments: tuple[str, datetime, datetime]
 ) -> dict[tuple[str, str], MetricAggregate]:
     """Fetch what there is of every metric, per treatment."""
-    bounds = (experiment, since, until)
+    query = METRICS.format(days=days)
     metrics = {}
-    for row in await connection.fetch(METRICS, *bounds, RETENTION_DAYS, HISTORY_DAYS):
+    for row in await connection.fetch(query, *arguments, RETENTION_DAYS, HISTORY_DAYS):
         moments = {name: row[name] for name in MOMENTS}
         metrics[row["treatment"], row["metric"]] = linearise(RatioMoments(**moments))
-    for row in await connection.fetch(QUANTILES, *bounds):
+    for row in await connection.fetch(QUANTILES, *arguments):
         metrics[row["treatment"], row["metric"]] = MetricAggregate(
             row["n_users"], row["mean"], row["variance"]
         )

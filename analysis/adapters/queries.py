@@ -2,9 +2,13 @@
 
 # $1 experiment, $2 since, $3 until; a user counts with what it did from the first exposure on.
 # Users seen under two treatments stay, with is_conflict, to be counted.
+#
+# Within bounds the days come from the events; without, from the table that keeps their sums.
+STORED_DAYS = "(SELECT * FROM listening_days WHERE $2::timestamptz <= $3::timestamptz)"
+DAYS_BETWEEN = "listening_days_between($2, $3)"
 _USERS = """
 WITH days AS MATERIALIZED (
-    SELECT *, experiments ->> $1 AS treatment FROM listening_days_between($2, $3)
+    SELECT *, experiments ->> $1 AS treatment FROM {days}
 ),
 exposed AS (
     SELECT user_id, min(treatment) AS treatment, min(treatment) < max(treatment) AS is_conflict,
@@ -21,23 +25,26 @@ exposed AS (
 )
 """
 
-ARMS = f"""
-{_USERS}
+ARMS = (
+    _USERS
+    + """
 SELECT CASE WHEN NOT is_conflict THEN treatment END AS treatment,
        count(*) AS n_users, sum(n_sessions)::bigint AS n_sessions,
        sum(n_finished)::bigint AS n_finished, sum(n_tracks)::bigint AS n_events,
        min(first_at) AS first_at, max(last_at) AS last_at
 FROM exposed
 GROUP BY 1
-"""  # noqa: S608 - our own text
+"""
+)
 
 # $4 days within which a user must come back, $5 days of history before the exposure.
 #
 # The covariate of a metric is the same metric before the exposure. A user without history gets the
 # mean of those who have one, and so explains nothing; a sum without history is 0. Users whose days
 # of grace are not over cannot be counted as lost: they have no retention yet.
-METRICS = f"""
-{_USERS},
+METRICS = (
+    _USERS
+    + """,
 listener AS (SELECT * FROM exposed WHERE NOT is_conflict),
 latest AS (SELECT max(day) AS day FROM days),
 came_back AS (
@@ -106,6 +113,7 @@ CROSS JOIN LATERAL (VALUES
 WHERE metric.numerator IS NOT NULL
 GROUP BY now.treatment, metric.name
 """  # noqa: S608 - our own text
+)
 
 # A quantile of all requests of an arm, whose requests come in clusters, the users: the variance of
 # the share below it by the delta method, carried over by the quantiles at that share plus and minus

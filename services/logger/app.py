@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from redis.exceptions import RedisError
 
 from services.logger.adapters.event_store import PostgresEventStore, open_pool
+from services.logger.adapters.listening_days import keep_days_fresh
 from services.logger.adapters.metrics import Metrics
 from services.logger.adapters.migrate import migrate_async, wait_for_postgres
 from services.logger.adapters.track_table import TrackTable
@@ -96,6 +97,9 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adap
     tracks = TrackTable(redis, pool)
     await stack.enter_async_context(
         in_background(tracks.follow(interval_s=settings.catalog_interval_s))
+    )
+    await stack.enter_async_context(
+        in_background(keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
     )
     return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
 

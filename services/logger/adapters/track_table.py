@@ -62,3 +62,5 @@ class TrackTable:
             await connection.execute("LOCK TABLE tracks IN SHARE ROW EXCLUSIVE MODE")
             await connection.execute("DELETE FROM tracks")
             await connection.copy_records_to_table("tracks", records=rows, columns=COLUMNS)
+            # Whose artists they counted were others: all days are made anew.
+            await connection.execute("DELETE FROM listening_days_refreshed")

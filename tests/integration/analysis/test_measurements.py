@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
-from analysis.core.comparison import Measurements
+from analysis.adapters.measurements import ALWAYS, DatabaseError, fetch_measurements, open_database
+from analysis.core.comparison import Arm, Measurements
 from deploy.local.servers import PostgresServer
 from tests.integration.analysis.log import START, Row, connect, insert, make_session
 
@@ -60,7 +60,8 @@ def measure_by_pandas(rows: list[Row]) -> tuple[dict[tuple[str, str], list[Any]]
     frame["treatment"] = frame["experiments"].str.extract(rf'"{EXPERIMENT}": "(\w+)"')[0]
     frame["day"] = frame.groupby("session_id")["occurred_at"].transform("min").dt.floor("D")
     frame["artist"] = frame["track_id"] // 2
-    frame["repeat"] = frame.duplicated(["user_id", "track_id"])
+    frame["date"] = frame["occurred_at"].dt.floor("D")
+    frame["repeat"] = frame.duplicated(["user_id", "track_id", "date"])
     latest = frame["day"].max()
     n_arms = frame.groupby("user_id")["treatment"].transform("nunique")
     n_conflicts = frame.loc[n_arms > 1, "user_id"].nunique()
@@ -135,7 +136,9 @@ def aggregate(
 
 async def measure_by_sql(database: PostgresServer, rows: list[Row]) -> Measurements:
     async with connect(database.dsn) as connection:
-        await connection.execute("TRUNCATE events, tracks")
+        await connection.execute(
+            "TRUNCATE events, tracks, listening_days, listening_days_refreshed"
+        )
         await connection.executemany(
             "INSERT INTO tracks VALUES ($1, $2, 'a title')",
             [(track, f"artist {track // 2}") for track in range(N_TRACKS)],
@@ -143,7 +146,19 @@ async def measure_by_sql(database: PostgresServer, rows: list[Row]) -> Measureme
         if rows:
             await insert(connection, rows)
     async with open_database(database.dsn) as read_only:
-        return await fetch_measurements(read_only, EXPERIMENT)
+        stored = await fetch_measurements(read_only, EXPERIMENT)
+        from_events = await fetch_measurements(read_only, EXPERIMENT, since=ALWAYS)
+    assert arms_of(stored) == arms_of(from_events)
+    assert stored.metrics.keys() == from_events.metrics.keys()
+    for key, found in stored.metrics.items():
+        assert dataclasses.astuple(found) == pytest.approx(
+            dataclasses.astuple(from_events.metrics[key]), abs=1e-6
+        )
+    return stored
+
+
+def arms_of(measurements: Measurements) -> dict[str, Arm]:
+    return {arm.treatment: arm for arm in measurements.arms}
 
 
 @settings(
@@ -276,5 +291,42 @@ async def test_events_that_come_late_count_as_if_they_had_come_in_time(
         ]
     )
     in_time = await measure_by_sql(database, rows)
-    late = await measure_by_sql(database, rows[::-1])
-    assert late == in_time
+    late = rows[::3]
+    await measure_by_sql(database, [row for row in rows if row not in late])
+    async with connect(database.dsn) as connection:
+        await insert(connection, late)
+    async with open_database(database.dsn) as read_only:
+        measured = await fetch_measurements(read_only, EXPERIMENT)
+    assert arms_of(measured) == arms_of(in_time)
+    assert measured.metrics == in_time.metrics
+
+
+async def test_a_refresh_without_news_of_long_ago_makes_nothing_anew(
+    database: PostgresServer,
+) -> None:
+    async with connect(database.dsn) as connection:
+        await insert(connection, make_requests(3, 5))
+        assert await connection.fetchval("SELECT refresh_listening_days()") == 5
+        await connection.execute("UPDATE events SET stored_at = stored_at - interval '1 hour'")
+        assert await connection.fetchval("SELECT refresh_listening_days()") == 0
+        at = START + timedelta(days=1)
+        await insert(connection, make_session(3, [1.0], experiments={EXPERIMENT: "C"}, at=at))
+        # of listener 3 the day before, too: a session might have begun then
+        assert await connection.fetchval("SELECT refresh_listening_days()") == 2
+        assert await connection.fetchval("SELECT count(*) FROM listening_days") == 6
+
+
+async def test_who_may_only_read_sees_what_others_refreshed(known_log: PostgresServer) -> None:
+    async with open_database(known_log.dsn) as connection:
+        seen = await fetch_measurements(connection, EXPERIMENT)
+    async with connect(known_log.dsn) as connection:
+        await connection.execute("DROP ROLE IF EXISTS reader")
+        await connection.execute("CREATE ROLE reader LOGIN")
+        await connection.execute("GRANT pg_read_all_data TO reader")
+    try:
+        dsn = known_log.dsn.replace("postgres@", "reader@")
+        async with open_database(dsn) as read_only:
+            assert await fetch_measurements(read_only, EXPERIMENT) == seen
+    finally:
+        async with connect(known_log.dsn) as connection:
+            await connection.execute("DROP ROLE reader")
