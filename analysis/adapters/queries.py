@@ -43,7 +43,7 @@ GROUP BY 1
 # mean of those who have one, and so explains nothing; a sum without history is 0. Users whose days
 # of grace are not over cannot be counted as lost: they have no retention yet.
 METRICS = (
-    _USERS
+    _USERS  # noqa: S608 - our own text
     + """,
 listener AS (SELECT * FROM exposed WHERE NOT is_conflict),
 latest AS (SELECT max(day) AS day FROM days),
@@ -112,7 +112,7 @@ CROSS JOIN LATERAL (VALUES
 ) AS metric (name, numerator, denominator, covariate)
 WHERE metric.numerator IS NOT NULL
 GROUP BY now.treatment, metric.name
-"""  # noqa: S608 - our own text
+"""
 )
 
 # A quantile of all requests of an arm, whose requests come in clusters, the users: the variance of

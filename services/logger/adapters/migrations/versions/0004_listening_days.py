@@ -160,7 +160,7 @@ BEGIN
     ANALYZE changed;
     DELETE FROM listening_days AS old USING changed
         WHERE old.user_id = changed.user_id AND old.day >= changed.since;
-    INSERT INTO listening_days"""
+    INSERT INTO listening_days"""  # noqa: S608 - our own text
     + SUM_UP.format(events=_CHANGED_EVENTS, where=_CHANGED_DAYS)
     + """;
     GET DIAGNOSTICS n_rows = ROW_COUNT;
@@ -172,7 +172,7 @@ END
 $$;
 COMMENT ON FUNCTION refresh_listening_days IS
     'Brings listening_days up to date with the events stored since; returns the rows made anew.';
-"""  # noqa: S608 - our own text
+"""
 )
 
 UPGRADE = TRACKS + LISTENING_DAYS + BETWEEN + REFRESH
