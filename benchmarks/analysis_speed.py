@@ -110,7 +110,11 @@ async def run(dsn: str) -> None:
 async def measure(dsn: str) -> None:
     """Ask each question, then all of them as the command line does."""
     always = (EXPERIMENT, adapter.ALWAYS, adapter.FOREVER)
-    questions = {"arms": (ARMS, ()), "metrics": (METRICS, (7, 28)), "quantiles": (QUANTILES, ())}
+    questions = {
+        "arms": (ARMS, ()),
+        "metrics": (METRICS, (7, 28)),
+        "quantiles": (QUANTILES, (adapter.MOST_REQUESTS,)),
+    }
     async with adapter.open_database(dsn) as connection:
         for name, (query, more) in questions.items():
             began = time.perf_counter()

@@ -13,6 +13,7 @@ from analysis.adapters.queries import (
     METRICS,
     QUANTILES,
     STORED_DAYS,
+    USER_VALUES,
     USERS_PER_ARM,
 )
 from analysis.core.comparison import Arm, Measurements
@@ -24,6 +25,7 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)]
 RETENTION_DAYS = 7  # within which a user must come back
+MOST_REQUESTS = 200_000  # that quantiles are of; beyond that they are of a sample of users
 HISTORY_DAYS = 28  # before the first exposure, that explain what comes after
 
 
@@ -96,11 +98,42 @@ async def _fetch_metrics(
     for row in await connection.fetch(query, *arguments, RETENTION_DAYS, HISTORY_DAYS):
         moments = {name: row[name] for name in MOMENTS}
         metrics[row["treatment"], row["metric"]] = linearise(RatioMoments(**moments))
-    for row in await connection.fetch(QUANTILES, *arguments):
+    quantiles = QUANTILES.format(days=days)
+    for row in await connection.fetch(quantiles, *arguments, MOST_REQUESTS):
         metrics[row["treatment"], row["metric"]] = MetricAggregate(
             row["n_users"], row["mean"], row["variance"]
         )
     return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class UserValues:
+    """A metric of every user of an arm.
+
+    Attributes:
+        numerators, denominators: Per user; the denominators of a metric that is a mean are 1.
+    """
+
+    numerators: list[float]
+    denominators: list[float]
+
+
+async def fetch_user_values(
+    connection: asyncpg.Connection,
+    experiment: str,
+    treatment: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[str, UserValues]:
+    """Fetch every user's value, per metric; empty if the arm has no users."""
+    days = STORED_DAYS if since is None and until is None else DAYS_BETWEEN
+    rows = await connection.fetch(
+        USER_VALUES.format(days=days),
+        *(experiment, since or ALWAYS, until or FOREVER),
+        *(RETENTION_DAYS, HISTORY_DAYS, treatment),
+    )
+    return {row["metric"]: UserValues(row["numerators"], row["denominators"]) for row in rows}
 
 
 async def fetch_users_per_arm(connection: asyncpg.Connection) -> dict[str, dict[str, int]]:

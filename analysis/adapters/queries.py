@@ -42,7 +42,7 @@ GROUP BY 1
 # The covariate of a metric is the same metric before the exposure. A user without history gets the
 # mean of those who have one, and so explains nothing; a sum without history is 0. Users whose days
 # of grace are not over cannot be counted as lost: they have no retention yet.
-METRICS = (
+_VALUES = (
     _USERS  # noqa: S608 - our own text
     + """,
 listener AS (SELECT * FROM exposed WHERE NOT is_conflict),
@@ -74,74 +74,102 @@ typical AS (
            avg(n_skipped / n_recommended) AS skip_rate, avg(n_repeats / n_tracks) AS repeats,
            avg(n_fallbacks / n_requests) AS fallbacks
     FROM history
+),
+value AS (
+    SELECT now.treatment, metric.name AS metric, metric.numerator, metric.denominator,
+           metric.covariate
+    FROM listener AS now
+    LEFT JOIN history AS past USING (user_id)
+    LEFT JOIN came_back USING (user_id)
+    CROSS JOIN typical
+    CROSS JOIN latest
+    CROSS JOIN LATERAL (VALUES
+        ('time', now.time, 1.0::float8, coalesce(past.time, 0)),
+        ('sessions', now.n_sessions, 1, coalesce(past.n_sessions, 0)),
+        ('mean_request_latency', 1000 * now.latency / nullif(now.n_requests, 0), 1,
+         1000 * coalesce(past.latency / past.n_requests, typical.latency)),
+        ('mean_tracks_per_session', now.n_tracks / now.n_sessions, 1,
+         coalesce(past.n_tracks / past.n_sessions, typical.n_tracks)),
+        ('mean_time_per_session', now.time / now.n_sessions, 1,
+         coalesce(past.time / past.n_sessions, typical.time)),
+        ('completed_plays', now.n_completed, 1, coalesce(past.n_completed, 0)),
+        ('retention',
+         CASE WHEN now.first_day + $4::integer < latest.day
+              THEN (came_back.user_id IS NOT NULL)::integer::float8 END,
+         1, coalesce(past.n_sessions, 0)),
+        ('artists_per_session', now.n_artists / now.n_sessions, 1,
+         coalesce(past.n_artists / past.n_sessions, typical.n_artists)),
+        ('skip_rate', now.n_skipped, now.n_recommended,
+         coalesce(past.n_skipped / past.n_recommended, typical.skip_rate)),
+        ('repeat_share', now.n_repeats, now.n_tracks,
+         coalesce(past.n_repeats / past.n_tracks, typical.repeats)),
+        ('fallback_share', now.n_fallbacks, now.n_requests,
+         coalesce(past.n_fallbacks / past.n_requests, typical.fallbacks))
+    ) AS metric (name, numerator, denominator, covariate)
+    WHERE metric.numerator IS NOT NULL
 )
-SELECT now.treatment, metric.name AS metric, count(numerator) AS n_users,
+"""
+)
+
+METRICS = (
+    _VALUES
+    + """
+SELECT treatment, metric, count(*) AS n_users,
        avg(numerator) AS numerator_mean, avg(denominator) AS denominator_mean,
        var_samp(numerator) AS numerator_variance, var_samp(denominator) AS denominator_variance,
        covar_samp(numerator, denominator) AS numerator_denominator,
        avg(covariate) AS covariate_mean, var_samp(covariate) AS covariate_variance,
        covar_samp(numerator, covariate) AS numerator_covariate,
        covar_samp(denominator, covariate) AS denominator_covariate
-FROM listener AS now
-LEFT JOIN history AS past USING (user_id)
-LEFT JOIN came_back USING (user_id)
-CROSS JOIN typical
-CROSS JOIN latest
-CROSS JOIN LATERAL (VALUES
-    ('time', now.time, 1.0::float8, coalesce(past.time, 0)),
-    ('sessions', now.n_sessions, 1, coalesce(past.n_sessions, 0)),
-    ('mean_request_latency', 1000 * now.latency / nullif(now.n_requests, 0), 1,
-     1000 * coalesce(past.latency / past.n_requests, typical.latency)),
-    ('mean_tracks_per_session', now.n_tracks / now.n_sessions, 1,
-     coalesce(past.n_tracks / past.n_sessions, typical.n_tracks)),
-    ('mean_time_per_session', now.time / now.n_sessions, 1,
-     coalesce(past.time / past.n_sessions, typical.time)),
-    ('completed_plays', now.n_completed, 1, coalesce(past.n_completed, 0)),
-    ('retention',
-     CASE WHEN now.first_day + $4::integer < latest.day
-          THEN (came_back.user_id IS NOT NULL)::integer::float8 END,
-     1, coalesce(past.n_sessions, 0)),
-    ('artists_per_session', now.n_artists / now.n_sessions, 1,
-     coalesce(past.n_artists / past.n_sessions, typical.n_artists)),
-    ('skip_rate', now.n_skipped, now.n_recommended,
-     coalesce(past.n_skipped / past.n_recommended, typical.skip_rate)),
-    ('repeat_share', now.n_repeats, now.n_tracks,
-     coalesce(past.n_repeats / past.n_tracks, typical.repeats)),
-    ('fallback_share', now.n_fallbacks, now.n_requests,
-     coalesce(past.n_fallbacks / past.n_requests, typical.fallbacks))
-) AS metric (name, numerator, denominator, covariate)
-WHERE metric.numerator IS NOT NULL
-GROUP BY now.treatment, metric.name
+FROM value
+GROUP BY treatment, metric
+"""
+)
+
+# $6 a treatment: every value of its users, for what must draw from them.
+USER_VALUES = (
+    _VALUES
+    + """
+SELECT metric, array_agg(numerator) AS numerators, array_agg(denominator) AS denominators
+FROM value
+WHERE treatment = $6
+GROUP BY metric
 """
 )
 
 # A quantile of all requests of an arm, whose requests come in clusters, the users: the variance of
 # the share below it by the delta method, carried over by the quantiles at that share plus and minus
 # one standard error. Deng, Knoblich & Lu (2018), section 4.2.
-QUANTILES = """
-WITH request AS (
-    SELECT events.user_id, events.experiments ->> $1 AS treatment, 1000 * events.latency AS ms
-    FROM events
+# $4 requests, about: beyond that, those of users drawn by a hash, which are as good as any.
+QUANTILES = (
+    _USERS  # noqa: S608 - our own text
+    + """,
+total AS (SELECT sum(n_requests) AS n_requests FROM exposed),
+listener AS (
+    SELECT user_id, treatment
+    FROM exposed CROSS JOIN total
+    WHERE NOT is_conflict
+      AND (total.n_requests <= $4::float8
+           OR abs(hashint4(user_id)::bigint) < $4::float8 / total.n_requests * 2147483648)
+),
+request AS MATERIALIZED (
+    SELECT listener.user_id, listener.treatment, 1000 * events.latency AS ms
+    FROM events JOIN listener USING (user_id)
     WHERE events.message = 'next' AND events.experiments ? $1
       AND events.occurred_at >= $2 AND events.occurred_at < $3
-),
-conflict AS (
-    SELECT user_id FROM request GROUP BY user_id HAVING min(treatment) < max(treatment)
 ),
 quantile AS (
     SELECT treatment, metric.name, metric.share,
            percentile_cont(metric.share) WITHIN GROUP (ORDER BY ms) AS ms
     FROM request CROSS JOIN (VALUES ('latency_p50', 0.5::float8), ('latency_p99', 0.99))
          AS metric (name, share)
-    WHERE user_id NOT IN (SELECT user_id FROM conflict)
     GROUP BY treatment, metric.name, metric.share
 ),
-listener AS (
+below AS (
     SELECT treatment, quantile.name, quantile.share, quantile.ms, request.user_id,
            count(*) FILTER (WHERE request.ms <= quantile.ms)::float8 AS n_below,
            count(*)::float8 AS n_requests
     FROM request JOIN quantile USING (treatment)
-    WHERE request.user_id NOT IN (SELECT user_id FROM conflict)
     GROUP BY treatment, quantile.name, quantile.share, quantile.ms, request.user_id
 ),
 arm AS (
@@ -150,7 +178,7 @@ arm AS (
                var_samp(n_below) - 2 * share * covar_samp(n_below, n_requests)
                    + share ^ 2 * var_samp(n_requests), 0
            ) / count(*)) / avg(n_requests) AS error
-    FROM listener
+    FROM below
     GROUP BY treatment, name, share, ms
 )
 SELECT arm.treatment, arm.name AS metric, arm.n_users, arm.ms AS mean,
@@ -161,11 +189,11 @@ SELECT arm.treatment, arm.name AS metric, arm.n_users, arm.ms AS mean,
                           WITHIN GROUP (ORDER BY request.ms) AS ms
                FROM request
                WHERE request.treatment = arm.treatment
-                 AND request.user_id NOT IN (SELECT user_id FROM conflict)
            ) AS bounds
        ) END AS variance
 FROM arm
 """
+)
 
 USERS_PER_ARM = """
 SELECT experiment, treatment, count(*) AS n_users
