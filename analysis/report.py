@@ -84,10 +84,21 @@ def render_experiments(
     else:
         columns = ("experiment", "treatment", "users")
         cells = [(name, treatment, f"{users:,}") for name, treatment, users in rows]
-        if output_format == "markdown":
-            print(_markdown_table(columns, cells), file=output)
-        else:
-            _console(output).print(_table(columns, cells))
+        render_table(columns, cells, output_format=output_format, output=output)
+
+
+def render_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    output_format: str,
+    output: TextIO,
+) -> None:
+    """Write a table as text or Markdown."""
+    if output_format == "markdown":
+        print(_markdown_table(columns, rows), file=output)
+    else:
+        _console(output).print(_table(columns, rows))
 
 
 def _text(comparison: Comparison, output: TextIO) -> None:

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +14,7 @@ from analysis.adapters.measurements import (
     fetch_users_per_arm,
     open_database,
 )
+from analysis.commands.options import FAILED, WRONG_USAGE, add_data_arguments, fail, level
 from analysis.commands.rule import add_rule_arguments, make_rule
 from analysis.core.comparison import (
     CONTROL,
@@ -28,17 +28,13 @@ from analysis.core.sample_ratio import InvalidWeightsError
 from analysis.report import FORMATS, render, render_experiments, render_picture
 from analysis.settings import Settings
 
-FAILED = 1
-WRONG_USAGE = 2
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("experiment", nargs="?", help="its name; without: list the experiments")
     parser.add_argument("--control", default=CONTROL, help="arm to compare with (default: C)")
-    parser.add_argument("--since", type=_time, metavar="T", help="first time, ISO 8601 (UTC)")
-    parser.add_argument("--until", type=_time, metavar="T", help="time after the last, ISO 8601")
-    parser.add_argument("--alpha", type=_level, default=0.05, help="significance level (0.05)")
+    add_data_arguments(parser)
+    parser.add_argument("--alpha", type=level, default=0.05, help="significance level (0.05)")
     parser.add_argument(
         "--weights",
         type=_weights,
@@ -48,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_rule_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to the shell")
-    parser.add_argument("--dsn", help="of Postgres (default: SEGUE_POSTGRES_DSN)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,13 +51,13 @@ def run(options: argparse.Namespace) -> int:
     try:
         return asyncio.run(_run(options))
     except DatabaseError as error:
-        return _fail(str(error), code=FAILED)
+        return fail(str(error), code=FAILED)
     except (UnknownTreatmentError, InvalidWeightsError, InvalidRuleError) as error:
-        return _fail(str(error), code=WRONG_USAGE)
+        return fail(str(error), code=WRONG_USAGE)
     except OSError as error:
         if error.filename is None:
             raise
-        return _fail(f"{error.filename}: {error.strerror}", code=FAILED)
+        return fail(f"{error.filename}: {error.strerror}", code=FAILED)
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -88,7 +83,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 def _list(experiments: dict[str, dict[str, int]], options: argparse.Namespace) -> int:
     if options.format in {"html", "png"}:
-        return _fail(f"name an experiment: a list has no {options.format}", code=WRONG_USAGE)
+        return fail(f"name an experiment: a list has no {options.format}", code=WRONG_USAGE)
     with _open_output(options.output) as output:
         render_experiments(experiments, output_format=options.format, output=output)
     return 0
@@ -102,7 +97,7 @@ def _write(comparison: Comparison, options: argparse.Namespace) -> int:
         with options.output.open("wb") as picture:
             render_picture(comparison, picture)
     elif sys.stdout.isatty():
-        return _fail("a picture is not for a terminal: --output FILE", code=WRONG_USAGE)
+        return fail("a picture is not for a terminal: --output FILE", code=WRONG_USAGE)
     else:
         render_picture(comparison, sys.stdout.buffer)
     return 0
@@ -120,37 +115,14 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
 def _explain_absence(measurements: Measurements, known: list[str]) -> int:
     name = measurements.experiment
     if measurements.n_conflict_users:
-        return _fail(
+        return fail(
             f"{name}: every user was seen under two treatments; nothing to compare", code=FAILED
         )
     if name in known:
-        return _fail(f"{name}: no events between these times", code=FAILED)
+        return fail(f"{name}: no events between these times", code=FAILED)
     if not known:
-        return _fail(f"{name}: no data yet: no event names any experiment", code=WRONG_USAGE)
-    return _fail(f"no experiment is called {name}; there are: {', '.join(known)}", code=WRONG_USAGE)
-
-
-def _fail(message: str, *, code: int) -> int:
-    print(f"analysis: {message}", file=sys.stderr)
-    return code
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no ISO 8601 time") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _level(text: str) -> float:
-    try:
-        level = float(text)
-    except ValueError:
-        level = 0.0
-    if not 0 < level < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return level
+        return fail(f"{name}: no data yet: no event names any experiment", code=WRONG_USAGE)
+    return fail(f"no experiment is called {name}; there are: {', '.join(known)}", code=WRONG_USAGE)
 
 
 def _weights(text: str) -> dict[str, float]:
