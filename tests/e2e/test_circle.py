@@ -42,9 +42,9 @@ def test_the_fresh_model_beats_random(stack: RunningStack) -> None:
 def test_an_aa_split_shows_nothing(stack: RunningStack) -> None:
     # Latency is left out: it alone is not reproducible from the seeds.
     rows = effects(stack.analyse("AA"))
-    p_values = [row["p_value"] for metric, row in rows.items() if "latency" not in metric]
-    assert len(p_values) == 4
-    assert min(p_values) > 0.001
+    tested = {m: row["p_holm"] for m, row in rows.items() if "latency" not in m and row["p_holm"]}
+    assert {"time", "mean_time_per_session", "skip_rate", "artists_per_session"} <= tested.keys()
+    assert min(tested.values()) > 0.005
 
 
 def test_the_same_seed_gives_the_same_summary(stack: RunningStack) -> None:
