@@ -41,7 +41,7 @@ METRICS = (
     ),
     Metric(
         "repeat_share",
-        "share of playbacks of a track that the user had heard before",
+        "share of playbacks of a track that the user had heard before on the same day",
         higher_is_better=False,
         kind="ratio",
     ),
