@@ -45,12 +45,12 @@ class TrainerSettings(_Section):
 class DecisionSettings(_Section):
     """Who says whether an experiment is decided.
 
-    `{experiment}`, `{alpha}` and `{since}` are filled in.
+    `{experiment}`, `{metric}`, `{alpha}` and `{since}` are filled in.
 
     Attributes:
         url: Answers an analysis as JSON; None asks the command.
         command: Prints one; empty is `python -m analysis`.
-        metric: That decides, where the analysis does not by itself.
+        metric: That decides.
     """
 
     url: str | None = Field(default=None, pattern=_URL)

@@ -14,19 +14,22 @@ from simulator.core.decisions import Analysis
 _EXCERPT = 500
 DEFAULT_COMMAND = (
     *("{python}", "-m", "analysis", "{experiment}", "--format", "json"),
-    *("--alpha", "{alpha}", "--since", "{since}"),
+    *("--metric", "{metric}", "--alpha", "{alpha}", "--since", "{since}"),
 )
 
 
 class Analyst(Protocol):
     """Whoever analyses experiments."""
 
-    async def analyse(self, experiment: str, *, alpha: float, since: datetime) -> Analysis:
+    async def analyse(
+        self, experiment: str, *, metric: str, alpha: float, since: datetime
+    ) -> Analysis:
         """Analyse an experiment as of now.
 
         Args:
             experiment: Its name.
-            alpha: Level of this look.
+            metric: That decides.
+            alpha: Error of all looks together.
             since: Time of the first event that counts, UTC.
 
         Raises:
@@ -39,12 +42,14 @@ class CommandAnalyst:
     """Runs a command that prints the analysis as JSON."""
 
     def __init__(self, command: Sequence[str] = DEFAULT_COMMAND) -> None:
-        """Take its words; `{python}`, `{experiment}`, `{alpha}` and `{since}` are filled in."""
+        """Take its words; `{python}` and what `DecisionSettings` names are filled in."""
         self._command = command
 
-    async def analyse(self, experiment: str, *, alpha: float, since: datetime) -> Analysis:
+    async def analyse(
+        self, experiment: str, *, metric: str, alpha: float, since: datetime
+    ) -> Analysis:
         """Run the command."""
-        values = _fill(experiment, alpha=alpha, since=since)
+        values = _fill(experiment, metric=metric, alpha=alpha, since=since)
         words = [word.format(python=sys.executable, **values) for word in self._command]
         try:
             process = await asyncio.create_subprocess_exec(
@@ -63,7 +68,7 @@ class UrlAnalyst:
     """Gets the analysis from a URL."""
 
     def __init__(self, url: str, connect: Callable[[str], PatientClient]) -> None:
-        """Take a URL, whose `{experiment}`, `{alpha}` and `{since}` are filled in.
+        """Take a URL, whose `{experiment}`, `{metric}`, `{alpha}` and `{since}` are filled in.
 
         Args:
             url: Of the analysis.
@@ -72,18 +77,20 @@ class UrlAnalyst:
         self._url = url
         self._connect = connect
 
-    async def analyse(self, experiment: str, *, alpha: float, since: datetime) -> Analysis:
+    async def analyse(
+        self, experiment: str, *, metric: str, alpha: float, since: datetime
+    ) -> Analysis:
         """Get it."""
-        url = self._url.format(**_fill(experiment, alpha=alpha, since=since))
+        url = self._url.format(**_fill(experiment, metric=metric, alpha=alpha, since=since))
         async with self._connect(url) as client:
             response = await client.get("")
         return _decode(url, response.content)
 
 
-def _fill(experiment: str, *, alpha: float, since: datetime) -> dict[str, str]:
+def _fill(experiment: str, *, metric: str, alpha: float, since: datetime) -> dict[str, str]:
     # Z and not +00:00: a plus is a blank in a URL.
     at = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"experiment": experiment, "alpha": f"{alpha:.6g}", "since": at}
+    return {"experiment": experiment, "metric": metric, "alpha": f"{alpha:.6g}", "since": at}
 
 
 def _decode(source: str, content: bytes) -> Analysis:

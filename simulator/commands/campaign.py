@@ -87,7 +87,6 @@ class Campaign:
                 run.settings,
                 arguments.until,
                 alpha=arguments.alpha,
-                n_peeks=-(-arguments.episodes // arguments.peek) * arguments.days,
                 most_sessions=most,
                 since=datetime.now(UTC),
             )

@@ -5,18 +5,13 @@ from datetime import datetime
 
 from simulator.adapters.decisions import Analyst, CommandAnalyst, UrlAnalyst
 from simulator.adapters.patient_http import PatientClient
-from simulator.core.decisions import Verdict, judge, share_alpha
+from simulator.core.decisions import Verdict, judge
 from simulator.days import wait_until_stored
 from simulator.settings import Settings
 
 
 class Decider:
-    """Looks a planned number of times; all looks together err as one would.
-
-    An analysis that has a rule for looking again and again decides by itself. Otherwise each look
-    is a test of a fixed sample: at the full level, ten looks at an A/A would call it decided one
-    time in five. So each gets its share of the level.
-    """
+    """Looks as often as it is told to: the analysis has a rule that holds at every look."""
 
     def __init__(
         self,
@@ -24,7 +19,6 @@ class Decider:
         experiment: str,
         *,
         alpha: float,
-        n_peeks: int,
         most_sessions: int,
         since: datetime,
     ) -> None:
@@ -34,13 +28,12 @@ class Decider:
             settings: Where the analysis and the logger are.
             experiment: Its name.
             alpha: Probability that an experiment without effect is called decided, at most.
-            n_peeks: Looks, if it never is.
-            most_sessions: That the run plays then.
+            most_sessions: That the run plays if it never is.
             since: Beginning of the run: what was logged before was not planned with it.
         """
         self._settings = settings
         self._experiment = experiment
-        self._level = share_alpha(alpha, n_peeks)
+        self._alpha = alpha
         self._most_sessions = most_sessions
         self._since = since
         self._n_sessions = 0
@@ -70,9 +63,12 @@ class Decider:
         async with connect(self._settings.logger.url) as logger:
             await wait_until_stored(logger, timeout_s=self._settings.trainer.follow_s)
         analysis = await self._choose_analyst(connect).analyse(
-            self._experiment, alpha=self._level, since=self._since
+            self._experiment,
+            metric=self._settings.decision.metric,
+            alpha=self._alpha,
+            since=self._since,
         )
-        verdict = judge(analysis, metric=self._settings.decision.metric)
+        verdict = judge(analysis)
         self.is_decided = verdict.is_reached
         return verdict
 
@@ -81,7 +77,7 @@ class Decider:
         how = "decided" if verdict.is_reached else "not decided"
         return (
             f"{self._experiment}: {how} after {self._n_sessions:,} of at most "
-            f"{self._most_sessions:,} sessions (level {self._level:.3g}): {verdict.reason}"
+            f"{self._most_sessions:,} sessions (level {self._alpha:.3g}): {verdict.reason}"
         )
 
     def _choose_analyst(self, connect: Callable[[str], PatientClient]) -> Analyst:

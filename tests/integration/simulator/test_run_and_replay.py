@@ -74,10 +74,9 @@ def write_analysis(folder: Path, *, decided_at: int) -> str:
         "looks = pathlib.Path(__file__).with_suffix('.log')\n"
         "looks.open('a').write(' '.join(sys.argv[1:]) + '\\n')\n"
         f"decided = len(looks.read_text().splitlines()) >= {decided_at}\n"
-        "row = {'treatment': 'T1', 'metric': 'mean_time_per_session', 'significant': decided}\n"
-        "print(json.dumps({'effects': [row], 'sample_ratio': {'mismatch': False}}))\n"
+        "print(json.dumps({'decision': {'reached': decided, 'reason': 'so it is'}}))\n"
     )
-    command = ["{python}", str(script), "{experiment}", "{alpha}", "{since}"]
+    command = ["{python}", str(script), "{experiment}", "{metric}", "{alpha}", "{since}"]
     return f"decision: {{command: {json.dumps(command)}}}\n"
 
 
@@ -94,9 +93,8 @@ def test_a_run_stops_once_its_experiment_is_decided(
     first, last = map(json.loads, shown.out.splitlines())
     assert (first["n_sessions"], last["n_sessions"]) == (60, 25)
     assert "not decided after 25 of at most 120 sessions" in shown.err
-    # 3 looks a day, the level shared by all 6
     (first_look, *_) = (tmp_path / "analyse.log").read_text().splitlines()
-    assert first_look.split()[:2] == ["CONTEXTUAL", "0.00833333"]
+    assert first_look.split()[:3] == ["CONTEXTUAL", "mean_time_per_session", "0.05"]
     assert "lag 0" in laboratory.done  # every event was stored before a look
 
 
@@ -126,7 +124,7 @@ def test_an_analysis_can_be_a_service(
     assert json.loads(shown.out)["n_sessions"] == 20
     assert "AA: decided after 20 of at most 60 sessions" in shown.err
     assert "always valid" in shown.err
-    assert laboratory.done[-1] == "decision AA 0.0166667"
+    assert laboratory.done[-1] == "decision AA 0.05"
 
 
 @pytest.mark.parametrize("words", [["--retrain"], ["--until", "AA"]])
