@@ -10,6 +10,10 @@ from typing import Annotated, Any
 import mmh3
 import msgspec
 
+# Users from here on are people who try the recommender out: an arm serves them, but they take part
+# in no experiment, so that no analysis counts them.
+FIRST_VISITOR = 2_000_000_000
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
 Weight = Annotated[float, msgspec.Meta(gt=0.0)]
 Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
@@ -103,10 +107,11 @@ class ExperimentSet(
         """Assign a user everywhere.
 
         Returns:
-            The treatment that serves, and the treatment's name per experiment.
+            The treatment that serves, and the treatment's name per experiment: none of a visitor.
         """
         assigned = {e.name: treatment for e in self.experiments if (treatment := e.assign(user))}
-        names = {name: treatment.name for name, treatment in assigned.items()}
+        is_visitor = user >= FIRST_VISITOR
+        names = {} if is_visitor else {name: arm.name for name, arm in assigned.items()}
         return assigned.get(self.serving, self.default), names
 
 

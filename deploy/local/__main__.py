@@ -118,6 +118,7 @@ ADDRESSES = {
     "logger": ("http://127.0.0.1:{}", "/lag /dead-letters /docs /metrics"),
     "recommender": ("http://127.0.0.1:{}", "/track/12 /docs /metrics"),
     "trainer": ("http://127.0.0.1:{}", "/models /train /docs /metrics"),
+    "dashboard": ("http://127.0.0.1:{}", "results, models, live: open it in a browser"),
 }
 
 

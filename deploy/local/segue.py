@@ -19,6 +19,8 @@ from deploy.local.settings import SERVICES, LocalSettings
 from deploy.settings import DemoSettings
 from deploy.world import ensure_world
 
+PEERS = ("recommender", "trainer", "logger")  # that the dashboard talks to
+
 
 def create_stack(settings: LocalSettings, console: Console) -> Stack:
     """Wire Segue's programs to each other."""
@@ -90,6 +92,8 @@ def segue_environment(settings: LocalSettings) -> dict[str, str]:
         or str(ROOT / "deploy" / "experiments.yaml"),
         "SEGUE_RECOMMENDER_SPOOL": str(state / "spool"),
         "SEGUE_TRAINER_FOLDER": str(state / "models"),
+        "SEGUE_DASHBOARD_EXPERIMENTS": str(ROOT / "deploy" / "experiments.yaml"),
+        **{f"SEGUE_DASHBOARD_{name.upper()}_URL": settings.url(name) for name in PEERS},
         "PYTHONUNBUFFERED": "1",
     }
 

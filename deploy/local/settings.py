@@ -12,7 +12,7 @@ from deploy.commands import ROOT
 # Programs in the order in which they start, with their usual ports. A service that is added here
 # is run as `python -m services.<name>` and is part of every command of the stack.
 SERVERS = {"redis": 6379, "postgres": 5432}
-SERVICES = {"logger": 5003, "recommender": 5001, "trainer": 5002}
+SERVICES = {"logger": 5003, "recommender": 5001, "trainer": 5002, "dashboard": 5004}
 
 
 class SettingsError(ValueError):

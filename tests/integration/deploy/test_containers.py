@@ -24,7 +24,13 @@ from deploy.settings import DemoSettings
 
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
 COMPOSE = ROOT / "deploy" / "docker-compose.yml"
-SETTINGS_MODULES = ("services.recommender", "services.trainer", "services.logger", "simulator")
+SETTINGS_MODULES = (
+    "services.recommender",
+    "services.trainer",
+    "services.logger",
+    "services.dashboard",
+    "simulator",
+)
 VARIABLE = re.compile(r"\bSEGUE_[A-Z0-9_]+\b")
 
 

@@ -1,0 +1,23 @@
+FROM python:3.11-slim AS builder
+# Where pip looks for packages, if not where it usually does.
+ARG PIP_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /venv
+WORKDIR /build
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+# Dependencies first: they change less often than the code.
+RUN pip --python /venv/bin/python install --constraint constraints.txt '.[dashboard]'
+COPY shared shared
+COPY services/__init__.py services/
+COPY services/dashboard services/dashboard
+COPY analysis analysis
+RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
+
+FROM python:3.11-slim
+COPY --from=builder /venv /venv
+ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib SEGUE_DASHBOARD_HOST=0.0.0.0
+USER 10001:10001
+EXPOSE 5004
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
+    CMD ["python", "-m", "shared.healthcheck", "http://127.0.0.1:5004/health/ready"]
+CMD ["python", "-m", "services.dashboard"]

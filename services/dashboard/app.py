@@ -1,0 +1,176 @@
+"""The dashboard's composition root."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+import httpx
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from analysis.adapters.measurements import DatabaseError
+from services.dashboard import api, listen_pages, live_pages, model_pages, pages
+from services.dashboard.adapters.catalog import (
+    CatalogAwayError,
+    CatalogHolder,
+    FetchCatalog,
+    fetch_from,
+)
+from services.dashboard.adapters.peers import Peer, PeerAwayError, Peers
+from services.dashboard.adapters.results import PostgresResults, ResultsSource
+from services.dashboard.core.listening import Listeners, NoSuchArmError
+from services.dashboard.experiments import Experiments, UnknownExperimentError
+from services.dashboard.pulse import Pulse
+from services.dashboard.rendering import STATIC, Pages
+from services.dashboard.settings import Settings
+from services.dashboard.state import State
+from services.dashboard.tokens import Tokens
+from shared.experiments import load_experiments
+from shared.http import (
+    ProblemError,
+    install_error_map,
+    install_operations,
+    install_problem_handlers,
+)
+from shared.redis_client import create_redis
+
+PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
+    UnknownExperimentError: (404, "No such experiment"),
+    NoSuchArmError: (422, "No such treatment"),
+    DatabaseError: (503, "Database unavailable"),
+    CatalogAwayError: (503, "Catalogue unavailable"),
+    PeerAwayError: (503, "Service unavailable"),
+}
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What a test may replace; None is made from the settings."""
+
+    results: ResultsSource | None = None
+    peers: Peers | None = None
+    fetch_catalog: FetchCatalog | None = None
+    seconds: Callable[[], float] = field(default=time.monotonic)
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+
+class LifespanState(TypedDict):
+    """What lives as long as the application, for `request.state`."""
+
+    dashboard: State
+
+
+def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
+    """Create the service.
+
+    Args:
+        settings: Of this process.
+        adapters: What it reaches outside; by default what the settings say.
+
+    Raises:
+        InvalidExperimentsError: If the experiments' definitions cannot be read.
+    """
+    adapters = adapters or Adapters()
+    source = adapters.results or PostgresResults(settings.postgres_dsn)
+    experiments = Experiments(
+        source,
+        load_experiments(settings.experiments),
+        fresh_s=settings.fresh_s,
+        seconds=adapters.seconds,
+    )
+    page_maker = Pages(Tokens())
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
+        async with contextlib.AsyncExitStack() as stack:
+            peers = adapters.peers or await _connect(settings, stack)
+            fetch = adapters.fetch_catalog
+            if fetch is None:
+                redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
+                fetch = fetch_from(await stack.enter_async_context(redis))
+            stack.push_async_callback(experiments.close)
+            state = State(
+                settings=settings,
+                experiments=experiments,
+                peers=peers,
+                catalog=CatalogHolder(fetch, seconds=adapters.seconds),
+                listeners=Listeners(
+                    timeout_s=settings.listening_timeout_s, seconds=adapters.seconds
+                ),
+                pulse=Pulse(peers, source, now=adapters.now, seconds=adapters.seconds),
+                pages=page_maker,
+            )
+            yield {"dashboard": state}
+
+    async def ready() -> dict[str, str]:
+        return await _check(experiments)
+
+    app = FastAPI(
+        title="Segue dashboard", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    for module in (api, pages, model_pages, live_pages, listen_pages):
+        app.include_router(module.create_router())
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
+    install_problem_handlers(app)
+    install_error_map(app, PROBLEMS)
+    _show_problems_as_pages(app, page_maker)
+    install_operations(app, ready=ready, registry=CollectorRegistry())
+    return app
+
+
+async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Peers:
+    peers = {}
+    for name in ("recommender", "trainer", "logger"):
+        client = httpx.AsyncClient(
+            base_url=getattr(settings, f"{name}_url"), timeout=settings.request_timeout_s
+        )
+        peers[name] = Peer(name, await stack.enter_async_context(client))
+    return Peers(**peers)
+
+
+def _show_problems_as_pages(app: FastAPI, page_maker: Pages) -> None:
+    """Answer a browser's problem by a page; programs get problem details."""
+
+    def wrap(kind: type[Exception]) -> None:
+        answer: Any = app.exception_handlers[kind]
+
+        async def handle(request: Request, error: Exception) -> Response:
+            response: Response = await answer(request, error)
+            if not pages.wants_html(request):
+                return response
+            title, detail = describe(error)
+            values = {"title": title, "detail": detail}
+            return page_maker.render(request, "error.html", values, status=response.status_code)
+
+        app.add_exception_handler(kind, handle)
+
+    for kind in (ProblemError, HTTPException, *PROBLEMS):
+        wrap(kind)
+
+
+def describe(error: Exception) -> tuple[str, str]:
+    """Return what a reader is told of an error: its kind, and itself as a sentence."""
+    if isinstance(error, ProblemError):
+        title, detail = str(error.body["title"]), str(error)
+    elif isinstance(error, HTTPException):
+        title, detail = "Not found" if error.status_code == 404 else "Refused", str(error.detail)
+    else:
+        title, detail = PROBLEMS[type(error)][1], str(error)
+    return title, f"{detail[:1].upper()}{detail[1:].rstrip('.')}."
+
+
+async def _check(experiments: Experiments) -> dict[str, str]:
+    try:
+        async with asyncio.timeout(2):
+            await experiments.ping()
+    except (DatabaseError, OSError, TimeoutError) as error:
+        return {"postgres": f"down: {error}"}
+    return {"postgres": "ok"}

@@ -1,0 +1,123 @@
+"""Charts over time and over epochs."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from analysis.core.timeline import EffectAt
+from services.dashboard.charts.dates import tell_time, to_days
+from services.dashboard.charts.theme import (
+    ACCENT,
+    INK,
+    MUTED,
+    Size,
+    arm_colour,
+    drawing,
+    to_svg,
+)
+
+Curves = tuple[tuple[str, tuple[float, ...]], ...]
+EffectCurves = tuple[tuple[str, tuple[EffectAt, ...]], ...]
+
+
+@functools.lru_cache(maxsize=64)
+def draw_effects(curves: EffectCurves, size: Size, *, title: str) -> str:
+    """Draw effects over time with the intervals that hold at every look; empty without any.
+
+    Args:
+        curves: Per treatment, its effects.
+        size: Of the drawing.
+        title: Says what is drawn.
+    """
+    with drawing(size) as (figure, (axes,)):
+        axes.axhline(0, color=MUTED, linewidth=1.2)
+        n_drawn = 0
+        for number, (name, points) in enumerate(curves, start=1):
+            known = [point for point in points if point.effect.anytime_lower_pct is not None]
+            if len(known) < 2:
+                continue
+            n_drawn += 1
+            _draw_band(axes, known, colour=arm_colour(number), name=name)
+        if not n_drawn:
+            return ""
+        _limit(axes, curves)
+        tell_time(axes, n_ticks=_n_ticks(size))
+        axes.margins(x=0.02)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}%" if value else "0")
+        axes.locator_params(axis="y", nbins=6)
+        return to_svg(figure, size, title=title)
+
+
+@functools.lru_cache(maxsize=64)
+def draw_sessions(starts_at: tuple[datetime, ...], curves: Curves, size: Size) -> str:
+    """Draw the sessions of each interval by arm, the control first."""
+    with drawing(size) as (figure, (axes,)):
+        times = to_days(starts_at)
+        for number, (name, counts) in enumerate(curves):
+            axes.plot(times, counts, color=arm_colour(number), linewidth=2)
+            _name_line(axes, times[-1], counts[-1], name=name, colour=arm_colour(number))
+        axes.set_ylim(bottom=0)
+        tell_time(axes, n_ticks=_n_ticks(size))
+        axes.margins(x=0.02)
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        return to_svg(figure, size, title="Sessions over time by treatment")
+
+
+@functools.lru_cache(maxsize=64)
+def draw_losses(epochs: tuple[int, ...], curves: Curves, size: Size) -> str:
+    """Draw losses by epoch."""
+    with drawing(size) as (figure, (axes,)):
+        for (name, losses), colour in zip(curves, (INK, ACCENT, MUTED), strict=False):
+            axes.plot(epochs, losses, color=colour, linewidth=2, marker="o", markersize=4)
+            _name_line(axes, epochs[-1], losses[-1], name=name, colour=colour)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.locator_params(axis="y", nbins=5)
+        axes.set_xlabel("epoch", color=MUTED)
+        return to_svg(figure, size, title=f"Loss by epoch: {', '.join(name for name, _ in curves)}")
+
+
+def _draw_band(axes: Axes, points: Sequence[EffectAt], *, colour: str, name: str) -> None:
+    times = to_days(point.at for point in points)
+    lower = [point.effect.anytime_lower_pct or 0.0 for point in points]
+    upper = [point.effect.anytime_upper_pct or 0.0 for point in points]
+    middle = [point.effect.effect_pct or 0.0 for point in points]
+    axes.fill_between(times, lower, upper, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(times, middle, color=colour, linewidth=2.2)
+    _name_line(axes, times[-1], middle[-1], name=name, colour=colour)
+
+
+def _limit(axes: Axes, curves: EffectCurves) -> None:
+    """Let the later half fill the height: the first intervals are as wide as they like."""
+    bounds = [0.0]
+    for _, points in curves:
+        later = points[len(points) // 3 :]
+        bounds += [p.effect.anytime_lower_pct or 0.0 for p in later]
+        bounds += [p.effect.anytime_upper_pct or 0.0 for p in later]
+    margin = 0.08 * (max(bounds) - min(bounds)) or 1.0
+    axes.set_ylim(min(bounds) - margin, max(bounds) + margin)
+
+
+def _n_ticks(size: Size) -> int:
+    return 4 if size.name == "narrow" else 7
+
+
+def _name_line(axes: Axes, x: float, y: float, *, name: str, colour: str) -> None:
+    axes.annotate(
+        name,
+        (x, y),
+        xytext=(8, 0),
+        textcoords="offset points",
+        color=colour,
+        va="center",
+        fontweight="bold",
+        annotation_clip=False,
+    )
+
+
+def to_curves(values: Mapping[str, Sequence[float]]) -> Curves:
+    """Return named values as the drawings take them."""
+    return tuple((name, tuple(each)) for name, each in values.items())

@@ -1,0 +1,95 @@
+"""How numbers and times are written on a page; what is absent is a dash, never NaN."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+
+NONE = "—"
+
+METRIC_NAMES = {
+    "time": "Time",
+    "sessions": "Sessions",
+    "mean_request_latency": "Request latency",
+    "mean_tracks_per_session": "Tracks per session",
+    "mean_time_per_session": "Time per session",
+    "completed_plays": "Completed plays",
+    "retention": "Retention",
+    "artists_per_session": "Artists per session",
+    "skip_rate": "Skip rate",
+    "repeat_share": "Repeat share",
+    "fallback_share": "Fallback share",
+    "latency_p50": "Latency, median",
+    "latency_p99": "Latency, 99th percentile",
+}
+
+
+def format_percent(value: float | None) -> str:
+    """Write a relative change, with its sign."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    decimals = 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
+    return f"{value:+z,.{decimals}f}%".replace("-", "−")
+
+
+def format_interval(bounds: tuple[float | None, float | None]) -> str:
+    """Write an interval of a relative change."""
+    if None in bounds:
+        return NONE
+    return " to ".join(format_percent(bound) for bound in bounds)
+
+
+def format_mean(value: float | None) -> str:
+    """Write a mean."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:z,.{3 if abs(value) < 1000 else 1}f}".replace("-", "−")
+
+
+def format_count(value: float | None) -> str:
+    """Write a whole number."""
+    return NONE if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def format_p_value(value: float | None) -> str:
+    """Write a p-value."""
+    if value is None:
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def format_share(value: float | None) -> str:
+    """Write a share of one in percent."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{100 * value:.1f}%"
+
+
+def name_metrics(text: str) -> str:
+    """Write a sentence with the metrics' names for readers."""
+    for metric, name in sorted(METRIC_NAMES.items(), key=lambda item: -len(item[0])):
+        text = re.sub(rf"(?<!\w){metric}(?=[ ,.(]|$)", name[0].lower() + name[1:], text)
+    return text
+
+
+def format_moment(text: str | None) -> str:
+    """Write a moment of another service's JSON."""
+    return NONE if text is None else f"{format_time(datetime.fromisoformat(text))} UTC"
+
+
+def format_time(value: datetime | None) -> str:
+    """Write a moment, in UTC."""
+    return NONE if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def format_duration(value: timedelta | float) -> str:
+    """Write a length of time in its two largest units; a number is of seconds."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    parts: list[tuple[int, str]] = []
+    rest = round(seconds)
+    for name, length in units:
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append((count, name))
+    shown = [f"{count} {name}" for count, name in parts[:2] if count]
+    return " ".join(shown) or f"{max(seconds, 0):.1f} s"
