@@ -1,5 +1,6 @@
 """`python -m services.dashboard`: run the service."""
 
+import logging
 import sys
 
 import uvicorn
@@ -19,6 +20,7 @@ def main() -> int:
         print(describe_invalid_settings(error), file=sys.stderr)
         return 2
     configure_logging(settings.log_level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     uvicorn.run(
         create_app(settings),
         host=settings.host,

@@ -1,14 +1,15 @@
 """The pages on which one listens oneself."""
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from services.dashboard.adapters.catalog import CatalogAwayError
-from services.dashboard.adapters.peers import PeerRefusalError
-from services.dashboard.core.listening import Heard, Listener, pick_user
+from services.dashboard.adapters.peers import PeerAwayError, PeerRefusalError
+from services.dashboard.core.listening import Answer, Heard, Listener, pick_user
 from services.dashboard.core.track_search import TrackIndex
 from services.dashboard.state import State, get_state
 from shared.catalog import Track
@@ -89,14 +90,22 @@ async def _report(state: State, listener: Listener, form: dict[str, str]) -> Non
     body = {"track": heard.track.track, "time": time}
     headers = {"Idempotency-Key": f"{listener.token}-{len(listener.heard)}"}
     try:
-        answer = await state.peers.recommender.post(path, body, headers=headers)
+        document = await state.peers.recommender.post(path, body, headers=headers)
     except PeerRefusalError as error:
         raise ProblemError(409, "Refused", f"the recommender refuses: {error}") from error
     if is_last:
         listener.end(time)
     else:
-        listener.go_on(time, await _show_track(state, answer["track"]), answer)
+        answer = _read_answer(document)
+        listener.go_on(time, await _show_track(state, answer.track), answer)
     state.listeners.add(listener)
+
+
+def _read_answer(document: Any) -> Answer:
+    try:
+        return msgspec.convert(document, Answer)
+    except msgspec.ValidationError as error:
+        raise PeerAwayError(f"the recommender answers otherwise than agreed: {error}") from error
 
 
 def _suggest(index: TrackIndex) -> list[Track]:

@@ -19,6 +19,8 @@ from services.dashboard.charts.theme import (
     to_svg,
 )
 
+_LINE_HEIGHT = 16.0
+
 Curves = tuple[tuple[str, tuple[float, ...]], ...]
 EffectCurves = tuple[tuple[str, tuple[EffectAt, ...]], ...]
 
@@ -34,20 +36,23 @@ def draw_effects(curves: EffectCurves, size: Size, *, title: str) -> str:
     """
     with drawing(size) as (figure, (axes,)):
         axes.axhline(0, color=MUTED, linewidth=1.2)
-        n_drawn = 0
+        ends = []
         for number, (name, points) in enumerate(curves, start=1):
             known = [point for point in points if point.effect.anytime_lower_pct is not None]
             if len(known) < 2:
                 continue
-            n_drawn += 1
-            _draw_band(axes, known, colour=arm_colour(number), name=name)
-        if not n_drawn:
+            colour = arm_colour(number)
+            _draw_band(axes, known, colour=colour)
+            x = to_days([known[-1].at])[0]
+            ends.append((name, colour, x, known[-1].effect.effect_pct or 0.0))
+        if not ends:
             return ""
         _limit(axes, curves)
         tell_time(axes, n_ticks=_n_ticks(size))
         axes.margins(x=0.02)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}%" if value else "0")
         axes.locator_params(axis="y", nbins=6)
+        _name_lines(axes, ends)
         return to_svg(figure, size, title=title)
 
 
@@ -58,12 +63,16 @@ def draw_sessions(starts_at: tuple[datetime, ...], curves: Curves, size: Size) -
         times = to_days(starts_at)
         for number, (name, counts) in enumerate(curves):
             axes.plot(times, counts, color=arm_colour(number), linewidth=2)
-            _name_line(axes, times[-1], counts[-1], name=name, colour=arm_colour(number))
         axes.set_ylim(bottom=0)
+        ends = [
+            (name, arm_colour(number), times[-1], counts[-1])
+            for number, (name, counts) in enumerate(curves)
+        ]
         tell_time(axes, n_ticks=_n_ticks(size))
         axes.margins(x=0.02)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        _name_lines(axes, ends)
         return to_svg(figure, size, title="Sessions over time by treatment")
 
 
@@ -71,23 +80,24 @@ def draw_sessions(starts_at: tuple[datetime, ...], curves: Curves, size: Size) -
 def draw_losses(epochs: tuple[int, ...], curves: Curves, size: Size) -> str:
     """Draw losses by epoch."""
     with drawing(size) as (figure, (axes,)):
+        ends = []
         for (name, losses), colour in zip(curves, (INK, ACCENT, MUTED), strict=False):
             axes.plot(epochs, losses, color=colour, linewidth=2, marker="o", markersize=4)
-            _name_line(axes, epochs[-1], losses[-1], name=name, colour=colour)
+            ends.append((name, colour, epochs[-1], losses[-1]))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.locator_params(axis="y", nbins=5)
         axes.set_xlabel("epoch", color=MUTED)
+        _name_lines(axes, ends)
         return to_svg(figure, size, title=f"Loss by epoch: {', '.join(name for name, _ in curves)}")
 
 
-def _draw_band(axes: Axes, points: Sequence[EffectAt], *, colour: str, name: str) -> None:
+def _draw_band(axes: Axes, points: Sequence[EffectAt], *, colour: str) -> None:
     times = to_days(point.at for point in points)
     lower = [point.effect.anytime_lower_pct or 0.0 for point in points]
     upper = [point.effect.anytime_upper_pct or 0.0 for point in points]
     middle = [point.effect.effect_pct or 0.0 for point in points]
     axes.fill_between(times, lower, upper, color=colour, alpha=0.16, linewidth=0)
     axes.plot(times, middle, color=colour, linewidth=2.2)
-    _name_line(axes, times[-1], middle[-1], name=name, colour=colour)
 
 
 def _limit(axes: Axes, curves: EffectCurves) -> None:
@@ -102,20 +112,31 @@ def _limit(axes: Axes, curves: EffectCurves) -> None:
 
 
 def _n_ticks(size: Size) -> int:
-    return 4 if size.name == "narrow" else 7
+    return 5 if size.name == "narrow" else 7
 
 
-def _name_line(axes: Axes, x: float, y: float, *, name: str, colour: str) -> None:
-    axes.annotate(
-        name,
-        (x, y),
-        xytext=(8, 0),
-        textcoords="offset points",
-        color=colour,
-        va="center",
-        fontweight="bold",
-        annotation_clip=False,
-    )
+def _name_lines(axes: Axes, ends: Sequence[tuple[str, str, float, float]]) -> None:
+    """Write each line's name at its end, in its colour, none over another.
+
+    Args:
+        axes: With its limits set.
+        ends: Name, colour, and place of the last point.
+    """
+    below = float("-inf")
+    for name, colour, x, y in sorted(ends, key=lambda end: end[3]):
+        place = float(axes.transData.transform((0, y))[1])
+        moved = max(place, below + _LINE_HEIGHT)
+        below = moved
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(8, moved - place),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontweight="bold",
+            annotation_clip=False,
+        )
 
 
 def to_curves(values: Mapping[str, Sequence[float]]) -> Curves:

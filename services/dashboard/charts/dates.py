@@ -8,6 +8,11 @@ import numpy.typing as npt
 from matplotlib import dates
 from matplotlib.axes import Axes
 
+# By what the ticks are apart: years, months, days, hours, minutes, seconds; and for the ticks at
+# which the next larger unit begins.
+FORMATS = ["%Y", "%b", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"]
+ZERO_FORMATS = ["", "%Y", "%b", "%b %d", "%H:%M", "%H:%M:%S"]
+
 
 def to_days(times: Iterable[datetime]) -> npt.NDArray[np.float64]:
     """Return times as matplotlib counts them, in days."""
@@ -18,6 +23,8 @@ def to_days(times: Iterable[datetime]) -> npt.NDArray[np.float64]:
 def tell_time(axes: Axes, *, n_ticks: int) -> None:
     """Write times under an axis, at most so many."""
     locator = dates.AutoDateLocator(minticks=3, maxticks=n_ticks)  # type: ignore[no-untyped-call]
-    formatter = dates.ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]
+    formatter = dates.ConciseDateFormatter(  # type: ignore[no-untyped-call]
+        locator, formats=FORMATS, zero_formats=ZERO_FORMATS, show_offset=False
+    )
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(formatter)

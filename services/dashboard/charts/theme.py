@@ -15,6 +15,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK, MUTED, GRID, SURFACE = "#010101", "#020202", "#030303", "#040404"
 ACCENT, GOOD, BAD = "#050505", "#060606", "#070707"
@@ -33,7 +34,7 @@ _VARIABLES = {
 _FIRST_TAG = re.compile(r"<svg[^>]*>")
 _STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
-_FONT = re.compile(r"font: ([\d.]+)px [^;\"]*")
+_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _POINTS_PER_INCH = 72.0
 
 
@@ -63,7 +64,7 @@ def drawing(size: Size, *, panels: Sequence[float] = (1,)) -> Iterator[tuple[Fig
     """Give a figure with panels under each other, of these relative heights, to draw on."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": size.name, "font.size": 12}):
         inches = size.width / _POINTS_PER_INCH, size.height / _POINTS_PER_INCH
-        figure = Figure(figsize=inches, layout="constrained")
+        figure = Figure(figsize=inches, layout=ConstrainedLayoutEngine(hspace=0.1))
         FigureCanvasSVG(figure)
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=panels)
         axes = [row[0] for row in grid]
@@ -80,7 +81,7 @@ def to_svg(figure: Figure, size: Size, *, title: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = _METADATA.sub("", _STYLE.sub("", svg))
-    svg = _FONT.sub(r"font-size: \1px", svg)
+    svg = _FAMILY.sub("", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
     label = escape(title, quote=True)

@@ -18,8 +18,8 @@ METRIC_NAMES = {
     "skip_rate": "Skip rate",
     "repeat_share": "Repeat share",
     "fallback_share": "Fallback share",
-    "latency_p50": "Latency, median",
-    "latency_p99": "Latency, 99th percentile",
+    "latency_p50": "Median latency",
+    "latency_p99": "99th percentile latency",
 }
 
 
@@ -45,6 +45,11 @@ def format_mean(value: float | None) -> str:
     return f"{value:z,.{3 if abs(value) < 1000 else 1}f}".replace("-", "−")
 
 
+def format_value(value: float) -> str:
+    """Write a number of any kind."""
+    return format_count(value) if abs(value) >= 1000 else format_mean(value)
+
+
 def format_count(value: float | None) -> str:
     """Write a whole number."""
     return NONE if value is None or not math.isfinite(value) else f"{value:,.0f}"
@@ -65,10 +70,10 @@ def format_share(value: float | None) -> str:
 
 
 def name_metrics(text: str) -> str:
-    """Write a sentence with the metrics' names for readers."""
+    """Write a sentence of the analysis for readers: metrics by name, minus signs as such."""
     for metric, name in sorted(METRIC_NAMES.items(), key=lambda item: -len(item[0])):
         text = re.sub(rf"(?<!\w){metric}(?=[ ,.(]|$)", name[0].lower() + name[1:], text)
-    return text
+    return re.sub(r"(?<=[ (])-(?=\d)", "−", text)
 
 
 def format_moment(text: str | None) -> str:

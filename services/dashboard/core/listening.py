@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+
+import msgspec
 
 from shared.catalog import Track
 from shared.events import MAX_ID
@@ -16,6 +17,26 @@ _N_LISTENERS = 1000
 
 class NoSuchArmError(LookupError):
     """A treatment that nobody can be in; the message says why."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the recommender says of its choice; the rest of its answer is ignored.
+
+    Attributes:
+        track: That it recommends.
+        recommender: The policy that chose it.
+        propensity: P(track) under that policy.
+        model_version: That the policy read, if any.
+        fallback: Why the treatment's own recommender did not answer.
+        explanation: Numbers by which it chose, if it can say.
+    """
+
+    track: int
+    recommender: str | None = None
+    propensity: float | None = None
+    model_version: str | None = None
+    fallback: str | None = None
+    explanation: dict[str, float] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +51,7 @@ class Heard:
 
     track: Track
     time: float | None = None
-    why: dict[str, Any] | None = None
+    why: Answer | None = None
 
 
 @dataclasses.dataclass
@@ -61,7 +82,7 @@ class Listener:
         """Fractions listened, summed."""
         return sum(each.time or 0.0 for each in self.heard)
 
-    def go_on(self, time: float, track: Track, why: dict[str, Any]) -> None:
+    def go_on(self, time: float, track: Track, why: Answer) -> None:
         """Note how much was listened, and what plays next."""
         self._listened(time)
         self.heard.append(Heard(track=track, why=why))

@@ -7,11 +7,8 @@ from typing import Any
 JSON = Mapping[str, Any]
 
 _COSTS = ("_s", "_bytes")
-_LOSSES = {
-    "train": "training",
-    "validation": "validation",
-    "track_loss": "before tracks",
-}
+_LOSSES = {"train": "training", "validation": "validation", "track_loss": "before tracks"}
+_SESSION_LOSSES = _LOSSES | {"train": "before interests"}  # of an iteration's two halves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +50,10 @@ def find_losses(
     losses = (job or {}).get("progress", {}).get("losses") or []
     if len(losses) < 2:
         return None
-    names = [name for name in _LOSSES if all(name in loss for loss in losses)]
+    labels = _SESSION_LOSSES if "track_loss" in losses[0] else _LOSSES
+    names = [name for name in labels if all(name in loss for loss in losses)]
     epochs = tuple(int(loss["epoch"]) for loss in losses)
-    curves = tuple((_LOSSES[name], tuple(float(loss[name]) for loss in losses)) for name in names)
+    curves = tuple((labels[name], tuple(float(loss[name]) for loss in losses)) for name in names)
     return (epochs, curves) if curves else None
 
 
