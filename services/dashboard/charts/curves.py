@@ -61,7 +61,7 @@ def draw_sessions(starts_at: tuple[datetime, ...], curves: Curves, size: Size) -
     """Draw the sessions of each interval by arm, the control first."""
     with drawing(size) as (figure, (axes,)):
         times = to_days(starts_at)
-        for number, (name, counts) in enumerate(curves):
+        for number, (_, counts) in enumerate(curves):
             axes.plot(times, counts, color=arm_colour(number), linewidth=2)
         axes.set_ylim(bottom=0)
         ends = [
