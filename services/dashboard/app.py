@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 import httpx
+import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
@@ -146,25 +148,20 @@ def _show_problems_as_pages(app: FastAPI, page_maker: Pages) -> None:
             response: Response = await answer(request, error)
             if not pages.wants_html(request):
                 return response
-            title, detail = describe(error)
-            values = {"title": title, "detail": detail}
+            values = describe(bytes(response.body))
             return page_maker.render(request, "error.html", values, status=response.status_code)
 
         app.add_exception_handler(kind, handle)
 
-    for kind in (ProblemError, HTTPException, *PROBLEMS):
+    for kind in (ProblemError, HTTPException, RequestValidationError, *PROBLEMS):
         wrap(kind)
 
 
-def describe(error: Exception) -> tuple[str, str]:
-    """Return what a reader is told of an error: its kind, and itself as a sentence."""
-    if isinstance(error, ProblemError):
-        title, detail = str(error.body["title"]), str(error)
-    elif isinstance(error, HTTPException):
-        title, detail = "Not found" if error.status_code == 404 else "Refused", str(error.detail)
-    else:
-        title, detail = PROBLEMS[type(error)][1], str(error)
-    return title, f"{detail[:1].upper()}{detail[1:].rstrip('.')}."
+def describe(problem: bytes) -> dict[str, str]:
+    """Return what a reader is told of problem details: a title, and a sentence."""
+    body = msgspec.json.decode(problem)
+    detail = body["detail"].rstrip(".")
+    return {"title": body["title"], "detail": f"{detail[:1].upper()}{detail[1:]}."}
 
 
 async def _check(experiments: Experiments) -> dict[str, str]:

@@ -62,8 +62,11 @@ class Refreshed(Generic[T]):
         """
         if self._seconds() >= self._due_at and self._task is None:
             self._task = asyncio.create_task(self._renew())
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=patience_s)
+        task = self._task
+        if task is not None:
+            done, _ = await asyncio.wait([task], timeout=patience_s)
+            if done:
+                task.result()  # raises what is no failure but a bug
         if self._value is None and self._error is not None:
             raise self._error
         return Known(self._value, self._seconds() - self._computed_at, self._error)

@@ -64,7 +64,7 @@ def format_p_value(value: float | None) -> str:
 
 def format_share(value: float | None) -> str:
     """Write a share of one in percent."""
-    if value is None or not math.isfinite(value):
+    if value is None or not math.isfinite(100 * value):
         return NONE
     return f"{100 * value:.1f}%"
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.experiments import (
+    FIRST_VISITOR,
     Experiment,
     InvalidExperimentsError,
     Treatment,
@@ -102,6 +103,22 @@ def test_experiments_split_independently() -> None:
     both = Counter((assigned(one, user), assigned(other, user)) for user in range(n))
     assert all(abs(count - n / 4) < 4.5 * (n * 3 / 16) ** 0.5 for count in both.values())
     assert len(both) == 4
+
+
+def test_a_visitor_is_served_by_an_arm_and_takes_part_in_nothing() -> None:
+    experiments = parse_experiments(
+        b"""
+        serving: E
+        experiments:
+          - name: E
+            treatments: [{name: C, recommender: random}, {name: T1, recommender: top_pop}]
+          - {name: AA, treatments: [{name: C}, {name: T1}]}
+        """
+    )
+    assert experiments.assign(FIRST_VISITOR - 1)[1].keys() == {"E", "AA"}
+    served = {experiments.assign(FIRST_VISITOR + n)[0].name for n in range(50)}
+    assert served == {"C", "T1"}
+    assert all(experiments.assign(FIRST_VISITOR + n)[1] == {} for n in range(50))
 
 
 def test_users_outside_the_coverage_get_the_default() -> None:

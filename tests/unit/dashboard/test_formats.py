@@ -1,0 +1,50 @@
+import re
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dashboard.core import formats
+
+
+@given(st.floats() | st.none())
+def test_a_number_is_a_number_or_a_dash(value: float | None) -> None:
+    written = [
+        formats.format_percent(value),
+        formats.format_mean(value),
+        formats.format_count(value),
+        formats.format_share(value),
+        formats.format_interval((value, value)),
+    ]
+    for text in written:
+        assert re.fullmatch(r"—( to —)?|[−+]?[\d,.]+%?( to [−+]?[\d,.]+%)?|-[\d,.]+%?", text), text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.234, "+1.23%"), (-0.001, "+0.00%"), (-12.3, "−12.30%"), (1234.5, "+1,234%"), (None, "—")],
+)
+def test_percent(value: float | None, text: str) -> None:
+    assert formats.format_percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0 s"),
+        (0.4, "0.4 s"),
+        (59, "59 s"),
+        (timedelta(minutes=5), "5 min"),
+        (3661, "1 h 1 min"),
+        (86_400 * 2 + 30, "2 d"),
+    ],
+)
+def test_duration(value: timedelta | float, text: str) -> None:
+    assert formats.format_duration(value) == text
+
+
+def test_metrics_in_a_sentence_get_their_names() -> None:
+    sentence = "better in mean_time_per_session (-1.0% to +2.0%), harms sessions"
+    shown = "better in time per session (−1.0% to +2.0%), harms sessions"
+    assert formats.name_metrics(sentence) == shown
