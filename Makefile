@@ -13,6 +13,7 @@ PYTHON_RUN := $(BIN)/python -m
 ifndef STACK
 STACK = $(eval STACK := $(shell deploy/choose-stack.sh))$(STACK)
 endif
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SERVICE ?=
 FOLLOW ?=
 COMPOSE := docker compose --file deploy/docker-compose.yml --env-file .env
@@ -22,7 +23,7 @@ DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
 help: ## List the targets (this)
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nThe stack runs here with STACK=%s (docker or local).\n' '$(STACK)'
 
 ##@ The stack
@@ -73,7 +74,7 @@ docker-clean: .env
 
 ##@ Development
 
-.PHONY: install test lint format lock bench-serving
+.PHONY: install test lint browser screenshots format lock bench-serving
 install: $(STAMP) ## Create .venv and install Segue with its tools
 
 $(STAMP): pyproject.toml constraints.txt
@@ -91,6 +92,14 @@ lint: $(STAMP) ## Check style, types, layers and containers
 	@$(BIN)/docker-compose --file deploy/docker-compose.yml --env-file .env.example --profile demo config --quiet
 	@$(BIN)/hadolint $(DOCKERFILES)
 	@echo "lint: clean"
+
+browser: ## Install Chromium, which the tests of the pages and the pictures drive
+	@command -v chromium > /dev/null || { $(SUDO) apt-get update --quiet=2 && \
+		$(SUDO) apt-get install --quiet=2 --yes --no-install-recommends chromium; }
+	@chromium --version
+
+screenshots: $(STAMP) ## Picture the running stack's dashboard into docs/images
+	@$(PYTHON_RUN) deploy.screenshots
 
 format: $(STAMP) ## Put the code into the house's format
 	@$(BIN)/ruff check --fix --quiet

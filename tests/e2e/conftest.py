@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("redis", "postgres", "logger", "recommender", "trainer")
+PROGRAMS = ("redis", "postgres", "logger", "recommender", "trainer", "dashboard")
 SIZES = {"SEGUE_DEMO_TRACKS": "3000", "SEGUE_DEMO_SESSIONS": "20000", "SEGUE_DEMO_EPISODES": "800"}
 
 

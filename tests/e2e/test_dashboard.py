@@ -1,0 +1,239 @@
+"""The dashboard in a real browser, on the stack that the demonstration leaves."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from shared.experiments import FIRST_VISITOR
+from tests.e2e.conftest import RunningStack
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install -e '.[dev]'")
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from deploy.screenshots import NoChromiumError, launch_options, take_pictures
+
+EXPERIMENT = "CONTEXTUAL"
+PHONE, DESKTOP = 390, 1200
+
+
+@dataclass
+class Visit:
+    """A page of the dashboard, and what the browser complained of."""
+
+    page: Page
+    address: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Open a page of the dashboard."""
+        self.page.goto(self.address + path)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run Debian's Chromium, or skip."""
+    try:
+        options = launch_options()
+    except NoChromiumError as error:
+        pytest.skip(str(error))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(**options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, stack: RunningStack) -> Iterator[Visit]:
+    """Open a window that notes every complaint, and every request to another host."""
+    context = browser.new_context(viewport={"width": DESKTOP, "height": 900})
+    address = stack.url("dashboard")
+    visit = Visit(context.new_page(), address)
+    note = visit.complaints.append
+    visit.page.on("console", lambda message: note(f"{message.type}: {message.text}"))
+    visit.page.on("pageerror", lambda error: note(str(error)))
+    visit.page.on("requestfailed", lambda request: note(f"failed: {request.url}"))
+    visit.page.on(
+        "request",
+        lambda request: (
+            note(f"elsewhere: {request.url}")
+            if urlsplit(request.url).netloc not in urlsplit(address).netloc
+            else None
+        ),
+    )
+    yield visit
+    context.close()
+
+
+@pytest.fixture
+def two_versions(stack: RunningStack) -> list[str]:
+    """Return the model versions, of which there are two at least, the serving one first."""
+    with httpx.Client(base_url=stack.url("trainer"), timeout=30) as trainer:
+        models = trainer.get("/models").json()
+        if len(models) < 2:
+            train(trainer)
+            models = trainer.get("/models").json()
+        trainer.post(f"/models/{models[1]['model_version']}/activate").raise_for_status()
+        trainer.post(f"/models/{models[0]['model_version']}/activate").raise_for_status()
+    return [model["model_version"] for model in models]
+
+
+def train(trainer: httpx.Client) -> None:
+    """Train another version, and wait for it."""
+    job = trainer.post("/train", json={"dim": 8, "epochs": 1}).raise_for_status().json()
+    while job["status"] == "running":
+        job = trainer.get(f"/train/{job['job_id']}").json()
+    assert job["status"] == "succeeded", job
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize("path", ["/experiments", "/models", "/rollback", "/live", "/listen"])
+def test_every_page_renders_without_complaint(visit: Visit, path: str, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    visit.open(path)
+    visit.page.wait_for_load_state("networkidle")
+    assert visit.page.get_by_role("heading", level=1).count() == 1
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert visit.complaints == []
+
+
+def test_the_table_shows_the_numbers_of_the_command_line(
+    visit: Visit, stack: RunningStack
+) -> None:
+    visit.open(f"/experiments/{EXPERIMENT}")
+    visit.page.wait_for_selector("#effects-table")
+    shown = {
+        (row.get_attribute("data-treatment"), row.get_attribute("data-metric")): [
+            cell.inner_text() for cell in row.locator("td").all()
+        ]
+        for row in visit.page.locator("#effects-table tbody tr").all()
+    }
+    effects = stack.analyse(EXPERIMENT)["effects"]
+    assert len(shown) == len(effects)
+    for effect in effects:
+        change, interval, _, control, treatment, _ = shown[effect["treatment"], effect["metric"]]
+        assert read(change) == pytest.approx([effect["effect_pct"]], rel=6e-3, abs=6e-3)
+        bounds = [effect["lower_pct"], effect["upper_pct"]]
+        if None not in bounds:
+            assert read(interval) == pytest.approx(bounds, rel=6e-3, abs=6e-3)
+        assert read(control) == pytest.approx([effect["control_mean"]], rel=6e-3, abs=6e-4)
+        assert read(treatment) == pytest.approx([effect["treatment_mean"]], rel=6e-3, abs=6e-4)
+    assert visit.complaints == []
+
+
+def read(cell: str) -> list[float]:
+    """Read the numbers of a cell."""
+    plain = cell.replace("−", "-").replace(",", "").replace("+", "").replace("%", "")
+    return [float(number) for number in re.findall(r"-?[\d.]+", plain)]
+
+
+def test_charts_follow_the_width_of_the_window(visit: Visit) -> None:
+    visit.open(f"/experiments/{EXPERIMENT}")
+    visit.page.wait_for_selector("#effects-table")
+    wide, narrow = (visit.page.locator(f".chart-{name}") for name in ("wide", "narrow"))
+    assert wide.count() == narrow.count() == 3
+    assert wide.first.is_visible()
+    assert not narrow.first.is_visible()
+    visit.page.set_viewport_size({"width": PHONE, "height": 800})
+    assert narrow.first.is_visible()
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE
+
+
+def test_a_page_reads_the_same_without_scripts(browser: Browser, stack: RunningStack) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{stack.url('dashboard')}/experiments/{EXPERIMENT}")
+    page.locator("#effects-table").wait_for(timeout=15_000)  # reloads itself until it is computed
+    assert page.locator(".chart-wide").first.is_visible()
+    context.close()
+
+
+def test_a_rollback_takes_a_confirmation_and_changes_what_serves(
+    visit: Visit, stack: RunningStack, two_versions: list[str]
+) -> None:
+    visit.open("/models")
+    visit.page.get_by_role("link", name="Roll back …").click()
+    assert two_versions[0] in visit.page.inner_text("main")
+    visit.page.get_by_role("button", name="Roll back").click()
+    visit.page.get_by_text("The version that served before serves again.").wait_for()
+    assert two_versions[1] in visit.page.locator(".card-active").inner_text()
+    model = httpx.get(f"{stack.url('trainer')}/models/{two_versions[1]}").json()
+    assert model["active"]
+    assert visit.complaints == []
+
+
+def test_another_version_is_activated_by_keyboard_alone(
+    visit: Visit, two_versions: list[str]
+) -> None:
+    visit.open(f"/models/{two_versions[1]}")
+    visit.page.get_by_role("link", name="Activate …").focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_role("button", name="Activate").focus()
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_text("Another version serves from now on.").wait_for()
+    assert two_versions[1] in visit.page.locator(".card-active").inner_text()
+
+
+async def count_visitors(dsn: str) -> tuple[int, int]:
+    """Count the events of visitors, and those of them that name an experiment."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        row = await connection.fetchrow(
+            "SELECT count(*), count(*) FILTER (WHERE experiments <> '{}') FROM events "
+            "WHERE user_id >= $1",
+            FIRST_VISITOR,
+        )
+    finally:
+        await connection.close()
+    return row[0], row[1]
+
+
+def test_listening_from_a_search_to_the_end(visit: Visit, stack: RunningStack) -> None:
+    visit.open("/listen")
+    visit.page.get_by_text("random").click()
+    box = visit.page.get_by_placeholder("Artist or title")
+    name = visit.page.locator(".tracks .title").first.inner_text()
+    with visit.page.expect_response(re.compile(r"/listen\?.*arm=C.*q=")):
+        box.fill(name)
+    first = visit.page.locator(".tracks button").first
+    assert name.split()[0].lower() in first.inner_text().lower()
+    first.click()
+    visit.page.get_by_text(f"You chose · {EXPERIMENT} C").wait_for()
+    visit.page.locator("input[type=range]").fill("70")
+    assert visit.page.locator("output").inner_text() == "70%"
+    visit.page.get_by_role("button", name="Next track").click()
+    visit.page.get_by_text("Now playing").wait_for()
+    assert "random" in visit.page.locator(".why").first.inner_text()
+    visit.page.get_by_role("button", name="End the session").click()
+    visit.page.get_by_text("The session is over").wait_for()
+    assert "2 tracks, 1.70 tracks’ worth" in visit.page.inner_text("main")
+    assert visit.complaints == []
+
+
+async def test_a_visitors_events_are_stored_and_in_no_experiment(stack: RunningStack) -> None:
+    stack.wait_until_stored()
+    stored, in_experiments = await count_visitors(stack.dsn)
+    assert stored >= 2
+    assert in_experiments == 0
+
+
+def test_live_parts_update_by_themselves(visit: Visit) -> None:
+    visit.open("/live")
+    visit.page.wait_for_function(
+        "document.querySelector('.tiles').textContent.includes('per s')", timeout=15_000
+    )
+    assert visit.complaints == []
+
+
+def test_every_picture_can_be_taken(
+    browser: Browser, stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("images")
+    sizes = [path.stat().st_size for path in take_pictures(browser, stack.url("dashboard"), folder)]
+    assert len(sizes) == 16
+    assert min(sizes) > 10_000
