@@ -1,14 +1,15 @@
 """Pages of the model versions: what they are, which serves, and how to change that."""
 
-import functools
+import asyncio
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
 
 from services.dashboard.adapters.peers import PeerAwayError, PeerRefusalError
-from services.dashboard.charts.curves import draw_losses
+from services.dashboard.charts.curves import Curves, draw_losses
 from services.dashboard.core.model_history import find_job, find_losses, make_rows
 from services.dashboard.rendering import HEADERS, both_sizes
 from services.dashboard.state import State, get_state
@@ -50,7 +51,7 @@ def _add_pages(router: APIRouter) -> None:
         model = await _fetch_model(state, version)
         job = find_job(await state.peers.trainer.get("/train?limit=100"), version)
         losses = find_losses(job)
-        chart = both_sizes(functools.partial(draw_losses, *losses)) if losses else None
+        chart = await asyncio.to_thread(_draw, *losses) if losses else None
         artifacts = await _list_artifacts(state, job)
         values = {"model": model, "job": job, "losses": chart, "artifacts": artifacts}
         return state.pages.render(request, "model.html", values)
@@ -92,6 +93,10 @@ def _add_changes(router: APIRouter) -> None:
     async def roll_back(request: Request) -> Response:
         """Let the version serve again that served before; likewise."""
         return await _change(request, "/models/rollback", done="rollback")
+
+
+def _draw(epochs: tuple[int, ...], curves: Curves) -> Markup:
+    return both_sizes(lambda size: draw_losses(epochs, curves, size))
 
 
 async def _change(request: Request, path: str, *, done: str) -> Response:

@@ -53,7 +53,8 @@ def create_router() -> APIRouter:
         state = get_state(request)
         known = await state.experiments.get_results(name, patience_s=state.settings.patience_s)
         listed = _find(state, name)
-        values = {"name": name, "listed": listed, "known": known, **_show(known)}
+        shown = await asyncio.to_thread(_show, known)  # draws
+        values = {"name": name, "listed": listed, "known": known, **shown}
         return state.pages.render(request, "experiment.html", values)
 
     return router

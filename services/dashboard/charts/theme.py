@@ -7,6 +7,7 @@ so that one drawing follows the page into the dark. Its text stays text, in the 
 import contextlib
 import io
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -36,6 +37,8 @@ _STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _POINTS_PER_INCH = 72.0
+_SETTINGS = {"svg.fonttype": "none", "font.size": 12}
+_DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def arm_colour(number: int) -> str:
 @contextlib.contextmanager
 def drawing(size: Size, *, panels: Sequence[float] = (1,)) -> Iterator[tuple[Figure, list[Axes]]]:
     """Give a figure with panels under each other, of these relative heights, to draw on."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": size.name, "font.size": 12}):
+    # matplotlib's settings and fonts are the process's: one drawing at a time, in whatever thread.
+    with _DRAWING, mpl.rc_context(_SETTINGS):
         inches = size.width / _POINTS_PER_INCH, size.height / _POINTS_PER_INCH
         figure = Figure(figsize=inches, layout=ConstrainedLayoutEngine(hspace=0.1))
         FigureCanvasSVG(figure)
@@ -76,7 +80,7 @@ def drawing(size: Size, *, panels: Sequence[float] = (1,)) -> Iterator[tuple[Fig
 def to_svg(figure: Figure, size: Size, *, title: str) -> str:
     """Return a figure as an SVG element of an HTML page, with the title for who cannot see it."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{size.name}{title}"}):
+    with mpl.rc_context({"svg.hashsalt": f"{size.name}{title}"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
