@@ -86,7 +86,7 @@ def open_model(page: Page, address: str) -> None:
 def open_live(page: Page, address: str) -> None:
     """Open what happens now, and wait for its first rates."""
     page.goto(f"{address}/live")
-    page.wait_for_function("document.querySelector('.tiles').textContent.includes('per s')")
+    page.locator(".tiles", has_text="per s").wait_for()
 
 
 def go_to(path: str) -> Callable[[Page, str], None]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
 from analysis.core.comparison import UnknownTreatmentError
-from analysis.report import notes
+from analysis.notes import notes
 from services.dashboard.core.results import NoDataError, Results, judge
 from services.dashboard.experiments import Listed
 from services.dashboard.state import get_state

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from analysis.adapters.measurements import DatabaseError
 from analysis.core.comparison import UnknownTreatmentError
-from analysis.report import notes
+from analysis.notes import notes
 from services.dashboard.api import ExperimentName, show_experiments
 from services.dashboard.charts.curves import draw_effects, draw_sessions, to_curves
 from services.dashboard.charts.forest import draw_forest

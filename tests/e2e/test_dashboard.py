@@ -227,9 +227,7 @@ def test_a_visitors_events_are_stored_and_in_no_experiment(stack: RunningStack) 
 
 def test_live_parts_update_by_themselves(visit: Visit) -> None:
     visit.open("/live")
-    visit.page.wait_for_function(
-        "document.querySelector('.tiles').textContent.includes('per s')", timeout=15_000
-    )
+    visit.page.locator(".tiles", has_text="per s").wait_for(timeout=15_000)
     assert visit.complaints == []
 
 

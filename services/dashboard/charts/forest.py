@@ -68,5 +68,5 @@ def _draw_panel(axes: Axes, effects: Sequence[Effect], *, narrow: bool) -> None:
 
 def _label(effect: Effect, *, n_arms: int, narrow: bool) -> str:
     name = METRIC_NAMES.get(effect.metric, effect.metric)
-    name = name.replace(" per session", "\nper session") if narrow else name
+    name = name.replace(" per session", " / session") if narrow else name
     return name if n_arms == 1 else f"{effect.treatment}  {name}"

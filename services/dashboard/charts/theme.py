@@ -37,7 +37,6 @@ _STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _POINTS_PER_INCH = 72.0
-_SETTINGS = {"svg.fonttype": "none", "font.size": 12}
 _DRAWING = threading.Lock()
 
 
@@ -66,7 +65,7 @@ def arm_colour(number: int) -> str:
 def drawing(size: Size, *, panels: Sequence[float] = (1,)) -> Iterator[tuple[Figure, list[Axes]]]:
     """Give a figure with panels under each other, of these relative heights, to draw on."""
     # matplotlib's settings and fonts are the process's: one drawing at a time, in whatever thread.
-    with _DRAWING, mpl.rc_context(_SETTINGS):
+    with _DRAWING, mpl.rc_context({"svg.fonttype": "none", "font.size": 12}):
         inches = size.width / _POINTS_PER_INCH, size.height / _POINTS_PER_INCH
         figure = Figure(figsize=inches, layout=ConstrainedLayoutEngine(hspace=0.1))
         FigureCanvasSVG(figure)
