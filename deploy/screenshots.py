@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -55,7 +56,7 @@ def find_chromium() -> Path:
     raise NoChromiumError("there is no Chromium here: `make browser` installs it")
 
 
-def launch_options() -> dict[str, object]:
+def launch_options() -> dict[str, Any]:
     """Return how the browser is started: without a sandbox, which root cannot have."""
     return {"executable_path": str(find_chromium()), "args": ["--no-sandbox"]}
 
