@@ -45,11 +45,14 @@ def play_history(dynamics: Dynamics, *, seed: int, n_sessions: int) -> History:
         mine = episodes[policy_of == history.POLICIES.index(policy.name)]
         return _join(policy.name, list(simulate(dynamics, policy, seed=seed, episodes=mine)))
 
-    simple = (play(Random(n_tracks)), play(StickyArtist(dynamics.artist_rows)))
-    log = History(seed, simple)
-    popular = play(TopPopular(learn_top_tracks(log, n_tracks), n_tracks))
-    contextual = play(Contextual(learn_neighbours(log, n_tracks), n_tracks))
-    return History(seed, (*simple, popular, contextual))
+    log = History(
+        seed, (play(Random(n_tracks)), play(StickyArtist(dynamics.artist_rows, replays=True)))
+    )
+    popular = play(TopPopular(learn_top_tracks(log, n_tracks), n_tracks, replays=True))
+    log = History(seed, (*log.parts, popular))
+    neighbours = learn_neighbours(log, n_tracks)
+    contextual = play(Contextual(neighbours, n_tracks, anchor="last", replays=True))
+    return History(seed, (*log.parts, contextual))
 
 
 def learn_top_tracks(log: History, n_tracks: int) -> IntArray:
@@ -59,9 +62,10 @@ def learn_top_tracks(log: History, n_tracks: int) -> IntArray:
 
 
 def learn_neighbours(log: History, n_tracks: int) -> IntArray:
-    """Learn a small table of neighbours from the random and sticky_artist parts of a log."""
-    pairs = [history.make_pairs(p.position, p.track, p.time) for p in log.parts[:2]]
-    return history.find_neighbours(pairs, n_tracks=n_tracks)
+    """Learn a table of neighbours, by a small model, from the parts of a log that precede it."""
+    earlier = log.parts[: history.POLICIES.index("contextual")]
+    pairs = [history.make_pairs(p.position, p.track, p.time) for p in earlier]
+    return history.find_neighbours(pairs, n_tracks=n_tracks, seed=log.seed)
 
 
 def make_events(played: History, catalog: Catalog, day: date) -> Iterator[Event]:

@@ -1,8 +1,7 @@
 """A plausible log of simple recommenders, played in process: the first training data.
 
-Proportions: WORLD.md. The last of the policies stands in for a small learnt model: for a session's
-first track, the tracks that listeners of the random and sticky_artist sessions before it played
-longest.
+The recommenders are botify's, which forget what a session has played. The last of them is a small
+learnt model (`factors`) of the sessions that those before it had.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from simulator.core import factors
 from simulator.core.draws import FloatArray, Purpose, draw_uniform, episode_keys
 from simulator.core.dynamics import EpisodeArray
 from simulator.core.listeners import IntArray
@@ -19,8 +19,7 @@ POLICIES = ("random", "sticky_artist", "top_pop", "contextual")
 _SHARES = np.array([42, 20, 15, 20], dtype=np.float64)
 
 N_TOP = 100
-N_NEIGHBOURS = 10
-_PRIOR_PLAYS = 2.0  # plays without listening that every pair starts from
+N_NEIGHBOURS = 50
 
 _STARTS_MS = 23 * 3_600_000  # the last hour is for the sessions under way
 PLAYBACK_MS = 1_000  # listeners are simulated: a track takes a second
@@ -71,32 +70,26 @@ def make_pairs(position: IntArray, track: IntArray, time: FloatArray) -> Pairs:
     return Pairs(anchor[later], track[later], time[later])
 
 
-def find_neighbours(pairs: Iterable[Pairs], *, n_tracks: int) -> IntArray:
-    """Find, per first track, the tracks listened to longest after it.
+def find_neighbours(pairs: Iterable[Pairs], *, n_tracks: int, seed: int) -> IntArray:
+    """Find, per first track, the tracks that a small factor model expects most of after it.
 
-    The mean time of a pair is shrunk towards zero by `_PRIOR_PLAYS` plays.
+    Args:
+        pairs: To learn from.
+        n_tracks: Size of the catalogue.
+        seed: Of the model.
 
     Returns:
-        Rows, best first, int32 (n_tracks, N_NEIGHBOURS), -1 pads.
+        Rows, best first, int32 (n_tracks, at most N_NEIGHBOURS).
     """
     all_pairs = list(pairs)
-    anchor = np.concatenate([p.anchor for p in all_pairs]).astype(np.int64)
-    track = np.concatenate([p.track for p in all_pairs])
-    time = np.concatenate([p.time for p in all_pairs])
-    both, place, count = np.unique(
-        anchor * n_tracks + track, return_inverse=True, return_counts=True
+    context, target = factors.fit_factors(
+        np.concatenate([p.anchor for p in all_pairs]),
+        np.concatenate([p.track for p in all_pairs]),
+        np.concatenate([p.time for p in all_pairs]),
+        n_tracks=n_tracks,
+        seed=seed,
     )
-    worth = np.bincount(place, weights=time) / (count + _PRIOR_PLAYS)
-    both, worth = both[worth > 0], worth[worth > 0]
-    anchor, track = np.divmod(both, n_tracks)
-    order = np.lexsort((track, -worth, anchor))
-    anchor, track = anchor[order], track[order]
-    starts = np.flatnonzero(np.diff(anchor, prepend=-1))
-    rank = np.arange(len(anchor)) - np.repeat(starts, np.diff(np.append(starts, len(anchor))))
-    neighbours = np.full((n_tracks, N_NEIGHBOURS), -1, dtype=np.int32)
-    kept = rank < N_NEIGHBOURS
-    neighbours[anchor[kept], rank[kept]] = track[kept]
-    return neighbours
+    return factors.find_largest(context, target, k=N_NEIGHBOURS)
 
 
 def schedule_sessions(

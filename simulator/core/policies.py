@@ -1,6 +1,6 @@
 """Simple recommenders, for a batch of sessions: what the live service serves, without HTTP."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -112,8 +112,15 @@ class TopPopular:
     name = "top_pop"
     batch_size = 8192
 
-    def __init__(self, top: IntArray, n_tracks: int) -> None:
-        """Take the most popular rows."""
+    def __init__(self, top: IntArray, n_tracks: int, *, replays: bool = False) -> None:
+        """Take the most popular rows.
+
+        Args:
+            top: Rows.
+            n_tracks: Of the catalogue.
+            replays: Whether it forgets what was played, as botify's does.
+        """
+        self._replays = replays
         self._top = top
         self._random = Random(n_tracks)
 
@@ -123,11 +130,11 @@ class TopPopular:
     def recommend(self, sessions: Sessions) -> Choice:
         """Recommend one track to every session."""
         candidates = np.broadcast_to(self._top, (len(sessions), len(self._top)))
-        return _choose_unplayed(sessions, candidates, self._random)
+        return _choose_among(sessions, candidates, self._random, replays=self._replays)
 
 
 class Contextual:
-    """Uniform among the neighbours, not yet played, of the session's first track.
+    """Uniform among the neighbours, not yet played, of a track of the session.
 
     The table is what the trainer publishes as `tracks_with_recs`.
     """
@@ -135,13 +142,25 @@ class Contextual:
     name = "contextual"
     batch_size = 4096
 
-    def __init__(self, neighbours: IntArray, n_tracks: int) -> None:
+    def __init__(
+        self,
+        neighbours: IntArray,
+        n_tracks: int,
+        *,
+        anchor: Literal["first", "last"] = "first",
+        replays: bool = False,
+    ) -> None:
         """Take the table.
 
         Args:
             neighbours: Rows per row, int32 (n_tracks, k), -1 pads.
             n_tracks: Of the catalogue.
+            anchor: Whose neighbours: of the session's first track, or of the one just played, as
+                botify's does.
+            replays: Whether it forgets what was played, as botify's does.
         """
+        self._place = 0 if anchor == "first" else -1
+        self._replays = replays
         self._neighbours = neighbours
         self._random = Random(n_tracks)
 
@@ -150,7 +169,8 @@ class Contextual:
 
     def recommend(self, sessions: Sessions) -> Choice:
         """Recommend one track to every session."""
-        return _choose_unplayed(sessions, self._neighbours[sessions.tracks[:, 0]], self._random)
+        candidates = self._neighbours[sessions.tracks[:, self._place]]
+        return _choose_among(sessions, candidates, self._random, replays=self._replays)
 
 
 def _count_distinct(sessions: Sessions, artist: IntArray) -> IntArray:
@@ -192,13 +212,21 @@ def _draw_unplayed(
     return tracks
 
 
-def _choose_unplayed(
-    sessions: Sessions, candidates: npt.NDArray[np.int32], fallback: Random
+def _choose_among(
+    sessions: Sessions, candidates: npt.NDArray[np.int32], fallback: Random, *, replays: bool
 ) -> Choice:
-    """Draw uniformly among the candidates that a session has not played; -1 is no candidate."""
+    """Draw uniformly among candidates, of which -1 is none.
+
+    Args:
+        sessions: The batch.
+        candidates: Rows per session, (n_sessions, n).
+        fallback: Chooses where there is no candidate.
+        replays: Whether tracks that a session has played are candidates too.
+    """
     is_free = candidates >= 0
-    for played in sessions.tracks.T:
-        is_free &= candidates != played[:, None]
+    if not replays:
+        for played in sessions.tracks.T:
+            is_free &= candidates != played[:, None]
     rank = np.cumsum(is_free, axis=1, dtype=np.int32)
     n_free = rank[:, -1]
     uniform = draw_uniform(sessions.keys, sessions.position + 1, Purpose.CHOICE)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from shared.events import Event, decode_event, encode_event, validate_event
 from simulator.core import history
+from simulator.core.policies import Contextual
 from simulator.core.world import make_dynamics
-from simulator.history import make_events, play_history
+from simulator.history import History, make_events, play_history
+from simulator.rollout import play_batch
 from tests.unit.simulator.worlds import make_small_world
 
 WORLD = make_small_world()
@@ -73,11 +75,14 @@ def test_sessions_are_in_order_and_fill_the_day() -> None:
 
 
 def test_a_fallback_is_said() -> None:
-    fell_back = [event for event in EVENTS if event.fallback]
-    assert fell_back
-    assert {event.recommender for event in fell_back} == {"random"}
-    reasons = {event.fallback for event in fell_back}
-    assert reasons <= {f"{name}:no_candidates" for name in history.POLICIES}
+    dynamics = make_dynamics(WORLD)
+    no_neighbours = np.full((dynamics.n_tracks, 1), -1, dtype=np.int32)
+    policy = Contextual(no_neighbours, dynamics.n_tracks)
+    part = play_batch(dynamics, policy, seed=1, episodes=np.arange(20))
+    events = list(make_events(History(1, (part,)), WORLD.catalog, DAY))
+    answered = [event for event in events if event.message == "next"]
+    assert {event.recommender for event in answered} == {"random"}
+    assert {event.fallback for event in answered} == {"contextual:no_candidates"}
 
 
 def test_policies_have_their_shares() -> None:
@@ -103,16 +108,26 @@ def test_a_user_is_in_one_session_at_a_time(sessions: list[tuple[int, int]], see
         free_at[user] = start + length * history.PLAYBACK_MS
 
 
-def test_neighbours_are_what_was_listened_to_longest_after_the_first_track() -> None:
+def test_neighbours_are_of_every_track_and_the_same_for_a_seed() -> None:
     position = np.array([0, 1, 2, 0, 1, 2, 0, 1], dtype=np.int32)
     track = np.array([4, 1, 2, 4, 2, 3, 0, 4], dtype=np.int32)
     time = np.array([1.0, 0.9, 0.5, 1.0, 0.6, 0.0, 1.0, 0.7])
-    pairs = history.make_pairs(position, track, time)
-    table = history.find_neighbours([pairs], n_tracks=5)
-    assert table.shape == (5, history.N_NEIGHBOURS)
-    assert table[4, :3].tolist() == [1, 2, -1]  # 0.9 / 3 plays, 1.1 / 4; 0 is no reason
-    assert table[0, :2].tolist() == [4, -1]
-    assert (table[1] == -1).all()
+    pairs = [history.make_pairs(position, track, time)]
+    table = history.find_neighbours(pairs, n_tracks=5, seed=1)
+    assert table.shape == (5, 5)
+    assert (np.sort(table, axis=1) == np.arange(5)).all()
+    assert np.array_equal(table, history.find_neighbours(pairs, n_tracks=5, seed=1))
+    assert not np.array_equal(table, history.find_neighbours(pairs, n_tracks=5, seed=2))
+
+
+def test_the_recommenders_of_a_history_forget_what_they_played() -> None:
+    tracks: dict[str, list[int]] = defaultdict(list)
+    for events in sessions_of(EVENTS).values():
+        name = next((e.recommender for e in events if e.recommender), None)
+        played = [event.track for event in events]
+        tracks[str(name)].append(len(played) - len(set(played)))
+    assert sum(tracks["sticky_artist"]) > 0
+    assert sum(tracks["random"]) == 0
 
 
 def test_top_tracks_are_those_listened_to_longest() -> None:

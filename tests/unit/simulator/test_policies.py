@@ -72,6 +72,28 @@ def test_contextual_recommends_neighbours_of_the_first_track_uniformly() -> None
     assert playbacks.fell_back[fourth].all()  # three neighbours, all played
 
 
+def test_contextual_of_the_last_track_walks_from_neighbour_to_neighbour() -> None:
+    policy = Contextual(TABLE, 400, anchor="last")
+    playbacks = play_batch(DYNAMICS, policy, seed=1, episodes=np.arange(500))
+    chosen = (playbacks.position > 0) & ~playbacks.fell_back
+    steps = np.diff(playbacks.track, prepend=0) % 400
+    assert set(steps[chosen]) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [TopPopular(TOP[:3], 400, replays=True), Contextual(TABLE, 400, replays=True)],
+    ids=lambda policy: policy.name,
+)
+def test_a_policy_with_replays_draws_from_all_candidates_each_time(policy: Policy) -> None:
+    playbacks = play_batch(DYNAMICS, policy, seed=1, episodes=np.arange(500))
+    chosen = playbacks.position > 0
+    assert not playbacks.fell_back.any()
+    assert np.allclose(playbacks.propensity[chosen], 1 / 3)
+    pairs = set(zip(playbacks.episode.tolist(), playbacks.track.tolist(), strict=True))
+    assert len(pairs) < len(playbacks)
+
+
 def test_top_popular_recommends_only_the_top_while_it_lasts() -> None:
     playbacks = play_batch(DYNAMICS, TopPopular(TOP, 400), seed=1, episodes=np.arange(200))
     chosen = (playbacks.position > 0) & ~playbacks.fell_back
