@@ -10,6 +10,7 @@ from services.trainer.app import create_app
 from services.trainer.cli import create_parser, publish_path
 from services.trainer.core.errors import TrainingError
 from services.trainer.fit_command import CommandError, fit_offline
+from services.trainer.map_command import draw_map_to_file
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
 from shared.catalog import InvalidCatalogError
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
             fit_offline(options)
         elif options.command == "publish":
             print(asyncio.run(publish_path(options, settings)))
+        elif options.command == "map":
+            asyncio.run(draw_map_to_file(options, settings))
         else:
             _serve(settings)
     except ValidationError as error:

@@ -1,8 +1,8 @@
-"""Training and publication from the command line, without the service."""
+"""The trainer's command line, and publication without the service."""
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -10,9 +10,8 @@ from redis.exceptions import RedisError
 from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
 from services.trainer.adapters.registry import Registry
-from services.trainer.core.parameters import RecipeName
 from services.trainer.core.recommendations import parse_recommendations
-from services.trainer.fit_command import CommandError, make_manifest
+from services.trainer.fit_command import CHOICES, FRACTIONS, WHOLE, CommandError, make_manifest
 from services.trainer.settings import Settings
 from shared.artifacts import (
     ArtifactError,
@@ -37,6 +36,7 @@ def create_parser() -> argparse.ArgumentParser:
     )
     publish.add_argument("--tracks", type=Path, help="tracks.json, if Redis has no catalogue")
     publish.add_argument("--no-activate", action="store_true", help="do not let it serve yet")
+    _add_map(commands)
     return parser
 
 
@@ -77,13 +77,26 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--artifacts", type=Path, help="also put figures and pictures in this folder")
     fit.add_argument("--warm-start", type=Path, help="the folder of a saved model to start from")
     fit.add_argument("--checkpoint", type=Path, help="file to go on from; removed at success")
-    fit.add_argument(
-        "--held-out", type=float, help="share of the sessions, the latest, to judge on"
-    )
-    fit.add_argument("--recipe", choices=get_args(RecipeName))
-    fit.add_argument("--learning-rate", type=float)
-    for name in ("dim", "epochs", "batch-size", "neighbours", "seed"):
-        fit.add_argument(f"--{name}", type=int)
+    for name, choices in CHOICES.items():
+        fit.add_argument(_option(name), choices=choices)
+    for name in WHOLE:
+        fit.add_argument(_option(name), type=int)
+    for name in FRACTIONS:
+        fit.add_argument(_option(name), type=float)
+
+
+def _add_map(commands: Any) -> None:
+    drawing = commands.add_parser("map", help="draw a model's embeddings, by t-SNE, as a PNG")
+    which = drawing.add_mutually_exclusive_group(required=True)
+    which.add_argument("--version", help="a version in Redis")
+    which.add_argument("--folder", type=Path, help="the folder of a saved model")
+    drawing.add_argument("--out", type=Path, required=True, help="the picture to write")
+    drawing.add_argument("--tracks", type=int, default=1500, help="to draw, at most")
+    drawing.add_argument("--seed", type=int, default=0, help="of the sample and the layout")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 async def _find_catalog(redis: Redis, tracks: Path | None) -> Catalog:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, get_args
 
 import msgspec
 import numpy.typing as npt
@@ -15,8 +15,15 @@ import numpy.typing as npt
 from services.trainer.adapters.artifact_files import make_artifacts
 from services.trainer.adapters.botify_log import load_botify_log
 from services.trainer.adapters.job_folder import DiskCheckpoints, replace_file
-from services.trainer.core.parameters import Report, TrainingParameters
+from services.trainer.core.parameters import (
+    NegativesFrom,
+    NeighboursBy,
+    RecipeName,
+    Report,
+    TrainingParameters,
+)
 from services.trainer.core.playbacks import make_log
+from services.trainer.core.presets import PresetName
 from services.trainer.core.recommendations import encode_recommendations
 from services.trainer.core.versions import make_version_id
 from services.trainer.core.warm_start import why_not_continued
@@ -28,16 +35,15 @@ from shared.catalog import Catalog, load_catalog
 if TYPE_CHECKING:
     from services.trainer.core.recipe import Fitted
 
-PARAMETERS = (
-    "recipe",
-    "dim",
-    "epochs",
-    "learning_rate",
-    "batch_size",
-    "neighbours",
-    "seed",
-    "held_out",
-)
+CHOICES = {
+    "preset": get_args(PresetName),
+    "recipe": get_args(RecipeName),
+    "neighbours_by": get_args(NeighboursBy),
+    "negatives_from": get_args(NegativesFrom),
+}
+WHOLE = ("dim", "epochs", "batch_size", "neighbours", "negatives", "clusters", "seed")
+FRACTIONS = ("learning_rate", "initial_scale", "held_out")
+MAP_TRACKS = 1500
 
 
 class CommandError(RuntimeError):
@@ -57,7 +63,8 @@ def fit_offline(options: argparse.Namespace) -> None:
     from services.trainer.core.recipe import fit_recipe
 
     # A file serves nowhere yet: there is nothing to be compared with.
-    given = {name: getattr(options, name) for name in PARAMETERS} | {"promote": "always"}
+    names = (*CHOICES, *WHOLE, *FRACTIONS)
+    given = {name: getattr(options, name) for name in names} | {"promote": "always"}
     request = TrainRequest(**{name: value for name, value in given.items() if value is not None})
     parameters = request.to_parameters()
     catalog = load_catalog(options.tracks)
@@ -81,7 +88,7 @@ def fit_offline(options: argparse.Namespace) -> None:
     try:
         _write(model, catalog, options=options)
         if options.artifacts is not None:
-            _write_artifacts(options.artifacts, fitted, recipe=parameters.recipe, losses=losses)
+            _write_artifacts(options.artifacts, fitted, model, losses=losses)
         if options.checkpoint is not None:
             options.checkpoint.unlink(missing_ok=True)
     except OSError as error:
@@ -117,11 +124,16 @@ def _describe(fitted: "Fitted", parameters: TrainingParameters, catalog: Catalog
 
 
 def _write_artifacts(
-    folder: Path, fitted: "Fitted", *, recipe: str, losses: list[dict[str, Any]]
+    folder: Path, fitted: "Fitted", model: ModelVersion, *, losses: list[dict[str, Any]]
 ) -> None:
     reliability = fitted.judgement.reliability if fitted.judgement else []
-    outcome = {"recipe": recipe, "losses": losses, "reliability": reliability}
-    for name, content in make_artifacts(outcome | {"metrics": fitted.metrics}):
+    outcome = {
+        "recipe": model.manifest.recipe,
+        "losses": losses,
+        "metrics": fitted.metrics,
+        "reliability": reliability,
+    }
+    for name, content in make_artifacts(outcome, model, map_tracks=MAP_TRACKS):
         replace_file(folder / name, content)
 
 

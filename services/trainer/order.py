@@ -20,6 +20,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     redis_timeout_s: float
     postgres_dsn: str
     folder: Path
+    map_tracks: int
     keep_versions: int
     publish_attempts: int
     publish_wait_s: float

@@ -5,7 +5,7 @@ import importlib.metadata
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -90,7 +90,8 @@ async def train(order: Order, send: Send) -> str:
     folder.forget_checkpoint()
     version = model.manifest.model_version
     outcome |= {"recipe": model.manifest.recipe, "model_version": version, "losses": losses}
-    _save_artifacts(folder, outcome, report=report)
+    artifacts = make_artifacts(outcome, model, map_tracks=order.map_tracks)
+    _save_artifacts(folder, artifacts, report=report)
     return version
 
 
@@ -189,10 +190,12 @@ def _publication(order: Order, *, activate: bool) -> PublicationOptions:
     )
 
 
-def _save_artifacts(folder: JobFolder, outcome: dict[str, Any], *, report: Report) -> None:
+def _save_artifacts(
+    folder: JobFolder, artifacts: Iterator[tuple[str, bytes]], *, report: Report
+) -> None:
     report("drawing")
     try:
-        for name, content in make_artifacts(outcome):
+        for name, content in artifacts:
             folder.save_artifact(name, content)
     except OSError as error:
         report(None, warning=f"artifacts are missing: {error.strerror}")

@@ -17,15 +17,19 @@ from torch import Tensor, nn
 from services.trainer.core.pairs import Pairs
 from services.trainer.core.playbacks import FloatArray, IntArray
 
-# Tiny, so that a score starts at zero and noise in rows with few plays stays below what is learnt.
-INITIAL_SCALE = 0.001
-
 
 class PairModel(nn.Module):
     """Embeddings of tracks, and of artists, as what comes first and as what follows."""
 
     def __init__(
-        self, pairs: Pairs, artist_rows: IntArray, *, dim: int, with_artists: bool, seed: int
+        self,
+        pairs: Pairs,
+        artist_rows: IntArray,
+        *,
+        dim: int,
+        with_artists: bool,
+        scale: float,
+        seed: int,
     ) -> None:
         """Draw the embeddings of what the pairs hold; what they do not hold is zero and stays so.
 
@@ -34,19 +38,25 @@ class PairModel(nn.Module):
             artist_rows: Artist per catalogue row.
             dim: Of a half.
             with_artists: Whether there is an artist half.
+            scale: Standard deviation of the draw. Tiny, a score starts at zero, and noise in rows
+                with few plays stays below what is learnt.
             seed: Of the draw.
         """
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         n_tracks, n_artists = len(artist_rows), int(artist_rows.max()) + 1
+
+        def draw(n: int, rows: IntArray) -> nn.Embedding:
+            return _draw(n, rows, dim=dim, scale=scale, generator=generator)
+
         self.with_artists = with_artists
         self.artist_rows = torch.from_numpy(artist_rows.astype(np.int64))
-        self.context = _draw(n_tracks, pairs.anchors, dim=dim, generator=generator)
-        self.target = _draw(n_tracks, pairs.tracks, dim=dim, generator=generator)
+        self.context = draw(n_tracks, pairs.anchors)
+        self.target = draw(n_tracks, pairs.tracks)
         if with_artists:
             anchors, tracks = artist_rows[pairs.anchors], artist_rows[pairs.tracks]
-            self.context_artist = _draw(n_artists, anchors, dim=dim, generator=generator)
-            self.target_artist = _draw(n_artists, tracks, dim=dim, generator=generator)
+            self.context_artist = draw(n_artists, anchors)
+            self.target_artist = draw(n_artists, tracks)
 
     def forward(self, anchors: Tensor, tracks: Tensor) -> Tensor:
         """Score pairs of catalogue rows: the fraction that will be listened to, (n,)."""
@@ -56,6 +66,13 @@ class PairModel(nn.Module):
             target = self.target_artist(self.artist_rows[tracks])
             score = score + (context * target).sum(dim=1)
         return score
+
+    def embeddings(self) -> list[tuple[nn.Embedding, nn.Embedding]]:
+        """Return what is multiplied with what: of tracks, and of artists if there are any."""
+        pairs = [(self.context, self.target)]
+        if self.with_artists:
+            pairs.append((self.context_artist, self.target_artist))
+        return pairs
 
     @torch.no_grad()
     def continue_from(self, arrays: Mapping[str, FloatArray]) -> None:
@@ -111,8 +128,10 @@ def _overlay(embedding: nn.Embedding, rows: Tensor, vectors: FloatArray) -> None
     embedding.weight[rows[is_known]] = torch.from_numpy(vectors)[is_known]
 
 
-def _draw(n: int, rows: IntArray, *, dim: int, generator: torch.Generator) -> nn.Embedding:
+def _draw(
+    n: int, rows: IntArray, *, dim: int, scale: float, generator: torch.Generator
+) -> nn.Embedding:
     weight = torch.zeros(n, dim)
     seen = torch.from_numpy(np.unique(rows).astype(np.int64))
-    weight[seen] = torch.randn(len(seen), dim, generator=generator) * INITIAL_SCALE
+    weight[seen] = torch.randn(len(seen), dim, generator=generator) * scale
     return nn.Embedding(n, dim, _weight=weight)

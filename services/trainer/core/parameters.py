@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from services.trainer.core.promotion import Promote
 
+NeighboursBy = Literal["concatenation", "track_half"]
+NegativesFrom = Literal["anywhere", "other_clusters"]
 RecipeName = Literal["artist_concat", "track_only", "session"]
 DEFAULT_DIMS: dict[RecipeName, int] = {"artist_concat": 100, "track_only": 100, "session": 32}
 Stage = Literal[
@@ -37,6 +39,13 @@ class TrainingParameters:
         batch_size: At most; a small log is cut into smaller batches.
             `session` has epochs, learning rate and batch size of its own.
         neighbours: Recommendations per track.
+        neighbours_by: Of `artist_concat`: the full concatenations, or the tracks' own halves alone.
+        initial_scale: Standard deviation of the random numbers that embeddings start from.
+        negatives: Enrichment: per context track, so many tracks that never followed it are added
+            to the training pairs as if nothing of them had been listened to.
+        negatives_from: Anywhere in the catalogue, or only from other clusters of the context
+            embeddings than the context track's; those are of a training without negatives.
+        clusters: Of the context embeddings.
         seed: The same seed and data give the same bits on the same kind of machine.
         since, until: Half-open window of playback times; None is unbounded.
         window_days: Instead of `since`: days before the time at which the log is read.
@@ -55,6 +64,11 @@ class TrainingParameters:
     learning_rate: float = 0.003
     batch_size: int = 16384
     neighbours: int = 50
+    neighbours_by: NeighboursBy = "concatenation"
+    initial_scale: float = 0.001
+    negatives: int = 0
+    negatives_from: NegativesFrom = "anywhere"
+    clusters: int = 50
     seed: int = 0
     since: datetime | None = None
     until: datetime | None = None

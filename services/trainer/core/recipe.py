@@ -14,6 +14,7 @@ from services.trainer.core.checkpoints import (
     NoCheckpoints,
     take_fingerprint,
 )
+from services.trainer.core.enrichment import enrich
 from services.trainer.core.evaluation import evaluate_popularity
 from services.trainer.core.held_out import HeldOut, collect_plays, find_cut
 from services.trainer.core.judgement import Judgement, judge
@@ -138,8 +139,11 @@ def _fit_pairs(
     latest = find_cut(plays.sessions, held_out=share / 2, n_least=1)
     train, validation = pairs.between(0, cut), pairs.between(cut, latest)
     report("training", pairs=len(pairs), **asdict(counts))
+    enriched = enrich(
+        train, validation, catalog.artist_rows, parameters=parameters, report=report, warm=warm
+    )
     training = fit(
-        train,
+        enriched,
         validation,
         catalog.artist_rows,
         parameters=parameters,
@@ -148,7 +152,7 @@ def _fit_pairs(
         checkpoints=checkpoints,
     )
     report("neighbours")
-    arrays, spread = _index(training.model, train, catalog, k=parameters.neighbours, warm=warm)
+    arrays, spread = _index(training.model, train, catalog, parameters=parameters, warm=warm)
     report("evaluating")
     mean = float(train.times.mean(dtype=np.float64))
     judgement = judge(arrays, plays.since(latest), train_mean=mean)
@@ -164,16 +168,31 @@ def _fit_pairs(
 
 
 def _index(
-    model: PairModel, train: Pairs, catalog: Catalog, *, k: int, warm: Arrays | None
+    model: PairModel,
+    train: Pairs,
+    catalog: Catalog,
+    *,
+    parameters: TrainingParameters,
+    warm: Arrays | None,
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float]]:
-    """Find the neighbours by the full concatenation, and measure their spread."""
+    """Find the neighbours, by what the parameters say, and measure their spread."""
     context, target = model.context_embedding(), model.track_embedding()
-    anchors = known_anchors(train, catalog.artist_rows, with_artists=model.with_artists)
+    by_artists = model.with_artists and parameters.neighbours_by == "concatenation"
+    width = context.shape[1] if by_artists else parameters.dim
+    anchors = known_anchors(train, catalog.artist_rows, with_artists=by_artists)
     candidates = known_tracks(train, len(catalog))
     if warm is not None:
-        anchors |= (warm["context_embedding"] != 0).any(axis=1)
-        candidates |= (warm["track_embedding"][:, : model.target.embedding_dim] != 0).any(axis=1)
-    neighbours = find_neighbours(context, target, anchors=anchors, candidates=candidates, k=k)
+        anchors |= (warm["context_embedding"][:, :width] != 0).any(axis=1)
+        candidates |= (warm["track_embedding"][:, : parameters.dim] != 0).any(axis=1)
+    # What negatives alone taught of a track would make it a candidate of a later, warm training.
+    target[~candidates, : parameters.dim] = 0.0
+    neighbours = find_neighbours(
+        context[:, :width],
+        target[:, :width],
+        anchors=anchors,
+        candidates=candidates,
+        k=parameters.neighbours,
+    )
     plays = np.bincount(train.tracks, minlength=len(catalog))
     spread = evaluate_spread(neighbours, plays, candidates=candidates)
     spread |= evaluate_diversity(neighbours, catalog.artist_rows, target)

@@ -1,4 +1,4 @@
-"""The training loop: shuffled batches, Adam, and the epoch that validates best."""
+"""The training loop: epochs of shuffled batches, until the one that validates best is past."""
 
 import math
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from services.trainer.core.checkpoints import Checkpoints, Snapshot
+from services.trainer.core.learner import Learner, Tensors
 from services.trainer.core.model import PairModel
 from services.trainer.core.pairs import Pairs
 from services.trainer.core.parameters import Report, TrainingParameters
@@ -18,7 +18,6 @@ PATIENCE = 3  # epochs without a better validation loss
 MIN_IMPROVEMENT = 1e-5
 MIN_STEPS = 32  # per epoch, however small the log
 MIN_BATCH = 64
-ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,6 @@ class Losses:
     epoch: int
     train: float
     validation: float
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """Pairs as the loop reads them."""
-
-    anchors: Tensor
-    tracks: Tensor
-    times: Tensor
-
-    @classmethod
-    def of(cls, pairs: Pairs) -> "Tensors":
-        """Share the pairs' memory."""
-        return cls(*(torch.from_numpy(a) for a in (pairs.anchors, pairs.tracks, pairs.times)))
-
-    def __len__(self) -> int:
-        return len(self.times)
 
 
 class Training:
@@ -60,7 +42,7 @@ class Training:
     def __init__(self, model: PairModel, *, learning_rate: float, seed: int, best_loss: float):
         """Begin before the first epoch, whose model validates with `best_loss`."""
         self.model = model
-        self.optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+        self.learner = Learner(model, learning_rate=learning_rate)
         self.generator = torch.Generator().manual_seed(seed)
         self.best = {name: value.clone() for name, value in model.state_dict().items()}
         self.best_loss, self.best_epoch = best_loss, 0
@@ -73,9 +55,8 @@ class Training:
 
     def run_epoch(self, pairs: Tensors, held_out: Tensors, *, batch_size: int) -> Losses:
         """Run the next epoch and keep the model if it validates best."""
-        train = _run_epoch(
-            self.model, self.optimiser, pairs, batch_size=batch_size, generator=self.generator
-        )
+        train = self.learner.run_epoch(pairs, batch_size=batch_size, generator=self.generator)
+        self.learner.update_model()
         losses = Losses(len(self.losses) + 1, train, measure_loss(self.model, held_out))
         self.losses.append(losses)
         if losses.validation < self.best_loss - MIN_IMPROVEMENT:
@@ -86,11 +67,9 @@ class Training:
 
     def to_snapshot(self) -> Snapshot:
         """Return everything as arrays."""
-        snapshot = {f"model.{name}": v.numpy() for name, v in self.model.state_dict().items()}
+        learner = self.learner.to_snapshot()
+        snapshot = {f"learner.{name}": array for name, array in learner.items()}
         snapshot |= {f"best.{name}": value.numpy() for name, value in self.best.items()}
-        for i, parameter in enumerate(self.model.parameters()):
-            state = self.optimiser.state[parameter]
-            snapshot |= {f"adam.{i}.{key}": state[key].numpy() for key in ADAM_STATE}
         snapshot["generator"] = self.generator.get_state().numpy()
         snapshot["losses"] = np.array([astuple(losses) for losses in self.losses])
         snapshot["best_at"] = np.array([self.best_loss, self.best_epoch])
@@ -98,13 +77,12 @@ class Training:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on where a snapshot was taken."""
-        for name, value in self.model.state_dict().items():
-            value.copy_(torch.from_numpy(snapshot[f"model.{name}"]))
-            self.best[name].copy_(torch.from_numpy(snapshot[f"best.{name}"]))
-        for i, parameter in enumerate(self.model.parameters()):
-            self.optimiser.state[parameter] = {
-                key: torch.from_numpy(snapshot[f"adam.{i}.{key}"].copy()) for key in ADAM_STATE
-            }
+        own = "learner."
+        self.learner.restore(
+            {name.removeprefix(own): a for name, a in snapshot.items() if name.startswith(own)}
+        )
+        for name, value in self.best.items():
+            value.copy_(torch.from_numpy(snapshot[f"best.{name}"]))
         self.generator.set_state(torch.from_numpy(snapshot["generator"].copy()))
         self.losses = [Losses(int(e), t, v) for e, t, v in snapshot["losses"].tolist()]
         self.best_loss, self.best_epoch = float(snapshot["best_at"][0]), int(snapshot["best_at"][1])
@@ -139,6 +117,7 @@ def fit(
         artist_rows,
         dim=parameters.dim,
         with_artists=parameters.recipe == "artist_concat",
+        scale=parameters.initial_scale,
         seed=parameters.seed,
     )
     if warm is not None:
@@ -176,23 +155,4 @@ def measure_loss(model: PairModel, pairs: Tensors, *, block: int = 65536) -> flo
         part = slice(start, start + block)
         error = model(pairs.anchors[part], pairs.tracks[part]) - pairs.times[part]
         total += float((error.double() ** 2).sum())
-    return total / len(pairs)
-
-
-def _run_epoch(
-    model: PairModel,
-    optimiser: torch.optim.Optimizer,
-    pairs: Tensors,
-    *,
-    batch_size: int,
-    generator: torch.Generator,
-) -> float:
-    total = 0.0
-    for batch in torch.split(torch.randperm(len(pairs), generator=generator), batch_size):
-        optimiser.zero_grad(set_to_none=False)
-        predicted = model(pairs.anchors[batch], pairs.tracks[batch])
-        loss = nn.functional.mse_loss(predicted, pairs.times[batch])
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        optimiser.step()
-        total += float(loss.detach()) * len(batch)
     return total / len(pairs)

@@ -94,10 +94,41 @@ async def test_a_fit_goes_on_from_a_saved_model_and_leaves_its_figures(
     checkpoint = ("--checkpoint", str(files / "checkpoint.npz"))
     assert await asyncio.to_thread(main, fit_arguments(files, *more, *checkpoint)) == 0
     names = sorted(path.name for path in (files / "artifacts").iterdir())
-    assert names == ["calibration.png", "losses.png", "metrics.json"]
+    assert names == ["calibration.png", "losses.png", "map.png", "metrics.json"]
     assert not (files / "checkpoint.npz").exists()
     assert main(fit_arguments(files, *more, "--recipe", "session")) == 1
     assert "it is of the recipe artist_concat" in capsys.readouterr().err
+
+
+def test_a_saved_model_is_drawn(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, picture = files / "model", files / "map.png"
+    preset = ("--preset", "published_track_only", "--model", str(model))
+    assert main(fit_arguments(files, *preset)) == 0
+    manifest = json.loads((model / "manifest.json").read_text())
+    assert (manifest["recipe"], manifest["parameters"]["batch_size"]) == ("track_only", 2048)
+    drawing = ["map", "--folder", str(model), "--tracks", "20", "--out", str(picture)]
+    assert main(drawing) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main([*drawing[:-1], str(files / "absent" / "map.png")]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("catalog")
+async def test_a_published_version_is_drawn_and_an_absent_one_is_not(
+    files: Path, settings: Settings
+) -> None:
+    model, picture = files / "model", files / "map.png"
+    arguments = fit_arguments(files, "--model", str(model), "--epochs", "1")
+    assert await asyncio.to_thread(main, arguments) == 0
+    published = await asyncio.to_thread(run, settings, "publish", str(model))
+    version = published.stdout.strip()
+    drawing = ("map", "--tracks", "20", "--out", str(picture), "--version")
+    assert (await asyncio.to_thread(run, settings, *drawing, version)).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    absent = await asyncio.to_thread(run, settings, *drawing, "absent")
+    assert absent.returncode == 1
+    assert "absent" in absent.stderr
 
 
 @pytest.mark.usefixtures("catalog")

@@ -229,22 +229,25 @@ async def test_a_silent_training_gives_signs_of_life_and_leaks_no_follower(
                 await asyncio.sleep(0.05)
 
 
-async def test_artifacts_are_kept_listed_and_sent(client: httpx.AsyncClient) -> None:
-    job = await train(client)
-    job_id = job["job_id"]
-    listed = (await client.get(f"/train/{job_id}/artifacts")).json()
-    assert [file["name"] for file in listed] == ["calibration.png", "losses.png", "metrics.json"]
-    for name in ("calibration.png", "losses.png"):
-        picture = await client.get(f"/train/{job_id}/artifacts/{name}")
-        assert picture.headers["Content-Type"] == "image/png"
-        assert picture.content.startswith(b"\x89PNG")
-        assert len(picture.content) > 5000
-    told = (await client.get(f"/train/{job_id}/artifacts/metrics.json")).json()
-    assert told["metrics"] == job["metrics"]
-    assert told["model_version"] == job["model_version"]
-    for name in ("absent.png", "..%2Forigin.json", "%2e%2e"):
-        assert (await client.get(f"/train/{job_id}/artifacts/{name}")).status_code == 404
-    assert (await client.get(f"/train/{uuid4()}/artifacts")).status_code == 404
+async def test_artifacts_are_kept_listed_and_sent(settings: Settings, redis: Redis) -> None:
+    drawing = settings.model_copy(update={"map_tracks": 20})
+    async with serving(drawing) as client:
+        job = await train(client)
+        job_id = job["job_id"]
+        listed = (await client.get(f"/train/{job_id}/artifacts")).json()
+        pictures = ["calibration.png", "losses.png", "map.png"]
+        assert [file["name"] for file in listed] == [*pictures, "metrics.json"]
+        for name in pictures:
+            picture = await client.get(f"/train/{job_id}/artifacts/{name}")
+            assert picture.headers["Content-Type"] == "image/png"
+            assert picture.content.startswith(b"\x89PNG")
+            assert len(picture.content) > 5000
+        told = (await client.get(f"/train/{job_id}/artifacts/metrics.json")).json()
+        assert told["metrics"] == job["metrics"]
+        assert told["model_version"] == job["model_version"]
+        for name in ("absent.png", "..%2Forigin.json", "%2e%2e"):
+            assert (await client.get(f"/train/{job_id}/artifacts/{name}")).status_code == 404
+        assert (await client.get(f"/train/{uuid4()}/artifacts")).status_code == 404
 
 
 async def test_a_schedule_starts_trainings_and_skips_while_one_runs(

@@ -77,6 +77,17 @@ def test_a_resumed_training_ends_in_the_same_bits(
     assert resumed.metrics == expected.metrics
 
 
+def test_a_resumed_training_is_enriched_as_it_was_before(tmp_path: Path) -> None:
+    enriched = {"negatives": 4, "negatives_from": "other_clusters", "clusters": 4}
+    expected, _ = fit("artist_concat", None, **enriched)
+    with pytest.raises(KilledError):
+        fit("artist_concat", make_store(tmp_path), killed_at=3, **enriched)
+    resumed, told = fit("artist_concat", make_store(tmp_path), **enriched)
+    assert {"resumed_after": 2} in told
+    assert all(a.tobytes() == resumed.arrays[name].tobytes() for name, a in expected.arrays.items())
+    assert resumed.metrics == expected.metrics
+
+
 def test_a_session_training_killed_while_it_takes_in_the_last_sessions_is_resumed(
     tmp_path: Path,
 ) -> None:

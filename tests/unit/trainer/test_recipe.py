@@ -5,6 +5,7 @@ import pytest
 
 from services.trainer.core.parameters import RecipeName, TrainingParameters, report_nothing
 from services.trainer.core.playbacks import PlaybackLog, make_log
+from services.trainer.core.presets import PresetName, make_parameters
 from services.trainer.core.recipe import Fitted, fit_recipe
 from services.trainer.core.training import MIN_IMPROVEMENT, PATIENCE, choose_batch_size
 from shared.catalog import Catalog
@@ -148,3 +149,61 @@ def test_progress_tells_the_stages_in_order_and_every_epoch() -> None:
 )
 def test_batches_of_a_small_log_are_small(n_pairs: int, expected: int) -> None:
     assert choose_batch_size(n_pairs, largest=16384) == expected
+
+
+def test_neighbours_by_the_track_half_are_those_of_the_tracks_own_embeddings() -> None:
+    log = make_log(make_block_playbacks(CATALOG))
+    parameters = make_parameters("published_artist_concat_track_half", dim=8, neighbours=5)
+    arrays = fit_recipe(log, CATALOG, parameters=parameters, report=report_nothing).arrays
+    assert arrays["context_embedding"].shape == (len(CATALOG), 16)
+    scores = arrays["context_embedding"][:, :8] @ arrays["track_embedding"][:, :8].T
+    np.fill_diagonal(scores, -np.inf)
+    best = np.take_along_axis(scores, arrays["neighbours"].astype(np.int64), axis=1)
+    assert np.allclose(best, -np.sort(-scores, axis=1)[:, :5], atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["enriched_uniform", "enriched_cluster"])
+def test_enrichment_teaches_that_what_never_followed_is_not_listened_to(preset: PresetName) -> None:
+    # Nobody ever played a track after one of another block: without negatives all is liked.
+    playbacks = make_block_playbacks(CATALOG, n_sessions=600)
+    first = np.repeat(playbacks["track"][::6], 6)
+    same = block_of(CATALOG.rows_of(playbacks["track"])) == block_of(CATALOG.rows_of(first))
+    log = make_log(playbacks[same])
+    strangers = block_of(np.arange(len(CATALOG)))[:, None] != block_of(np.arange(len(CATALOG)))
+    reported: list[object] = []
+
+    def report(stage: str, **fields: object) -> None:
+        if "negatives" in fields:
+            reported.append(fields["negatives"])
+
+    expected = []
+    for negatives in (0, 20):
+        parameters = make_parameters(
+            preset, dim=8, epochs=30, neighbours=5, negatives=negatives, clusters=4,
+            learning_rate=0.01,
+        )  # fmt: skip
+        arrays = fit_recipe(log, CATALOG, parameters=parameters, report=report).arrays
+        scores = arrays["context_embedding"] @ arrays["track_embedding"].T
+        expected.append(float(scores[strangers].mean()))
+    assert expected[1] < 0.5 * expected[0]
+    assert reported == [20 * len(CATALOG)]
+
+
+def test_negatives_are_of_the_training_alone_and_make_no_candidate() -> None:
+    playbacks = make_block_playbacks(CATALOG)
+    hidden = 3  # nobody plays it, but negatives say something of it
+    log = make_log(playbacks[playbacks["track"] != CATALOG.track_ids[hidden]])
+    fitted = []
+    for negatives in (0, 20):
+        parameters = TrainingParameters(dim=8, neighbours=8, negatives=negatives)
+        fitted.append(fit_recipe(log, CATALOG, parameters=parameters, report=report_nothing))
+    plain, enriched = fitted
+    for name in ("n_pairs", "n_held_out_plays", "baseline_mse", "baseline_ndcg_at_10"):
+        assert plain.metrics[name] == enriched.metrics[name], name
+    assert (enriched.arrays["track_embedding"][hidden, :8] == 0).all()
+    warm = enriched.arrays
+    parameters = TrainingParameters(dim=8, neighbours=8, epochs=1)
+    later = fit_recipe(log, CATALOG, parameters=parameters, report=report_nothing, warm=warm)
+    for arrays in (enriched.arrays, later.arrays):
+        assert not np.isin(arrays["neighbours"], hidden).any()
+    assert not np.array_equal(plain.arrays["track_embedding"], enriched.arrays["track_embedding"])

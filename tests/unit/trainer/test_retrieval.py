@@ -8,9 +8,9 @@ from services.trainer.core.retrieval import find_neighbours
 
 
 @given(
-    n=st.integers(1, 30),
+    n=st.integers(1, 120),
     k=st.integers(1, 12),
-    block=st.integers(1, 40),
+    block=st.integers(1, 130),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_neighbours_are_those_of_brute_force(n: int, k: int, block: int, seed: int) -> None:
