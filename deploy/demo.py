@@ -16,6 +16,7 @@ from deploy.settings import DemoSettings
 from deploy.steps import Show, Step, run_steps
 
 EXPERIMENT = "CONTEXTUAL"
+RECIPE = "session"  # its versions serve `contextual`, too
 SIMULATOR_CONFIG = "deploy/simulator.yaml"
 CONCURRENCY = 64
 
@@ -66,7 +67,12 @@ def demo_steps(settings: DemoSettings, environment: Mapping[str, str]) -> list[S
 
 
 def _train(settings: DemoSettings, show: Show) -> str:
-    trained = train(settings.trainer_url, timeout_s=settings.training_timeout_s, show=show)
+    trained = train(
+        settings.trainer_url,
+        timeout_s=settings.training_timeout_s,
+        show=show,
+        order={"recipe": RECIPE},
+    )
     verdict = "serves" if trained.is_promoted else "does not serve"
     return f"model version {trained.version}, {verdict}: {trained.reason}"
 

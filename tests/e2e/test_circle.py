@@ -14,8 +14,9 @@ import pytest
 from tests.e2e.conftest import ROOT, RunningStack
 
 
-def effects(analysis: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {row["metric"]: row for row in analysis["effects"]}
+def effects(analysis: dict[str, Any], treatment: str = "T1") -> dict[str, dict[str, Any]]:
+    rows = analysis["effects"]
+    return {row["metric"]: row for row in rows if row["treatment"] == treatment}
 
 
 async def fetch(stack: RunningStack, query: str, *arguments: object) -> Any:
@@ -33,10 +34,14 @@ def test_the_demonstration_ends_with_a_table_and_where_to_go(stack: RunningStack
 
 
 def test_the_fresh_model_beats_random(stack: RunningStack) -> None:
-    effect = effects(stack.analyse("CONTEXTUAL"))["mean_time_per_session"]
-    assert effect["significant"]
-    assert effect["lower_pct"] > 0
-    assert effect["treatment_mean"] > effect["control_mean"]
+    analysis = stack.analyse("CONTEXTUAL")
+    found = [effects(analysis, arm)["mean_time_per_session"] for arm in ("T1", "T2")]
+    for effect in found:
+        assert effect["significant"]
+        assert effect["lower_pct"] > 0
+        assert effect["treatment_mean"] > effect["control_mean"]
+    contextual, session = found
+    assert session["lower_pct"] > contextual["effect_pct"]
 
 
 def test_an_aa_split_shows_nothing(stack: RunningStack) -> None:
