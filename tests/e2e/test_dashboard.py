@@ -138,7 +138,7 @@ def test_charts_follow_the_width_of_the_window(visit: Visit) -> None:
     visit.open(f"/experiments/{EXPERIMENT}")
     visit.page.wait_for_selector("#effects-table")
     wide, narrow = (visit.page.locator(f".chart-{name}") for name in ("wide", "narrow"))
-    assert wide.count() == narrow.count() == 3
+    assert wide.count() == narrow.count() >= 3
     assert wide.first.is_visible()
     assert not narrow.first.is_visible()
     visit.page.set_viewport_size({"width": PHONE, "height": 800})
@@ -150,7 +150,7 @@ def test_a_page_reads_the_same_without_scripts(browser: Browser, stack: RunningS
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{stack.url('dashboard')}/experiments/{EXPERIMENT}")
-    page.locator("#effects-table").wait_for(timeout=15_000)  # reloads itself until it is computed
+    page.locator("#effects-table").wait_for(timeout=60_000)  # reloads itself until it is computed
     assert page.locator(".chart-wide").first.is_visible()
     context.close()
 
