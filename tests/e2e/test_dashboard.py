@@ -106,7 +106,7 @@ def test_every_page_renders_without_complaint(visit: Visit, path: str, width: in
 
 def test_the_table_shows_the_numbers_of_the_command_line(visit: Visit, stack: RunningStack) -> None:
     visit.open(f"/experiments/{EXPERIMENT}")
-    visit.page.locator("#effects-table").wait_for(timeout=20_000)
+    visit.page.locator("#effects-table").wait_for(timeout=60_000)
     shown = {
         (row.get_attribute("data-treatment"), row.get_attribute("data-metric")): [
             cell.inner_text() for cell in row.locator("td").all()
