@@ -116,7 +116,8 @@ def test_the_table_shows_the_numbers_of_the_command_line(visit: Visit, stack: Ru
     effects = stack.analyse(EXPERIMENT)["effects"]
     assert len(shown) == len(effects)
     for effect in effects:
-        change, interval, _, control, treatment, _ = shown[effect["treatment"], effect["metric"]]
+        cells = shown[effect["treatment"], effect["metric"]]
+        change, interval, _, control, treatment, _ = cells[-6:]  # an arm's name may come first
         for cell, names in (
             (change, ["effect_pct"]),
             (interval, ["lower_pct", "upper_pct"]),

@@ -91,6 +91,7 @@ def test_make_alone_lists_its_targets() -> None:
     )
     listed = {line.split()[1] for line in result.stdout.splitlines() if line.startswith("  make ")}
     assert listed == {
-        *("help", "demo", "up", "down", "ps", "logs", "clean"),
-        *("install", "test", "lint", "format", "lock"),
+        *("help", "demo", "loop", "up", "down", "ps", "logs", "clean"),
+        *("install", "browser", "test", "lint", "format", "lock"),
+        *("bench-serving", "screenshots"),
     }
