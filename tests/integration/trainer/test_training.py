@@ -69,7 +69,7 @@ async def test_a_session_training_publishes_what_a_session_recommender_reads(
 ) -> None:
     job = await train(client, recipe="session")
     assert job["status"] == "succeeded", job
-    assert [loss["epoch"] for loss in job["progress"]["losses"]] == list(range(1, 9))
+    assert [loss["epoch"] for loss in job["progress"]["losses"]] == list(range(1, 12))
     model = await fetch_model(redis, job["model_version"])
     assert model.manifest.recipe == "session"
     metrics = model.manifest.metrics
