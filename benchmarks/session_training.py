@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from services.trainer.jobs import ENVIRONMENT
+from services.trainer.training_process import ENVIRONMENT
 from shared.catalog import Catalog, load_catalog
 
 RECIPES = ("session", "artist_concat", "track_only")
