@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from services.trainer.core.session.covariances import (
-    MIN_PARALLEL,
+    INVERT_BLOCK,
     Covariances,
     Dense,
     LowRank,
@@ -56,7 +56,7 @@ def test_traces_are_those_of_the_inverse(made: tuple[Covariances, torch.Tensor])
 
 
 def test_inverting_in_place_does_every_matrix() -> None:
-    matrices = torch.randn(MIN_PARALLEL + 3, D, D, dtype=torch.float64)
+    matrices = torch.randn(INVERT_BLOCK + 3, D, D, dtype=torch.float64)
     matrices = matrices @ matrices.transpose(1, 2) + torch.eye(D, dtype=torch.float64)
     expected = torch.linalg.inv(matrices)
     invert_(matrices)

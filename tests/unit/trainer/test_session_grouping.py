@@ -11,7 +11,13 @@ from services.trainer.core.parameters import report_nothing
 from services.trainer.core.session.anchors import derive_anchors
 from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.fitting import fit_beliefs
-from services.trainer.core.session.grouping import log_evidence, regroup_sessions, split_turns
+from services.trainer.core.session.grouping import (
+    Groups,
+    Told,
+    log_evidence,
+    regroup_sessions,
+    split_turns,
+)
 from services.trainer.core.session.interests import group_sessions
 from services.trainer.core.session.plays import Index, prepare_plays
 from tests.unit.trainer.session_world import plant
@@ -71,6 +77,37 @@ def test_log_evidence_is_the_normal_integral() -> None:
     # What the data alone contribute is the same for every group.
     constant = multivariate_normal.logpdf(seen, np.zeros(5), np.diag(noise))
     assert float(ratio) == pytest.approx(marginal - constant)
+
+
+def test_groups_are_those_of_the_plain_loop_over_sessions() -> None:
+    """One session after another: out of its group, into the one whose evidence it raises most."""
+    beliefs, rng = fit(), np.random.default_rng(2)
+    user = rng.integers(0, 6, 60)
+    root = torch.from_numpy(rng.normal(size=(60, DIM, 3)).astype(np.float32))
+    told = Told(
+        root @ root.transpose(1, 2), torch.from_numpy(3 * rng.normal(size=(60, DIM))).float()
+    )
+    label = Groups(beliefs, n_users=6).settle(told, user)
+
+    y = beliefs.scale("interest")
+    expected = np.full(60, -1)
+    for _ in range(2):
+        for session in range(60):
+            expected[session] = -1
+            gains = []
+            for group in range(3):
+                within = np.flatnonzero((user == user[session]) & (expected == group))
+                precision = torch.eye(DIM) / y + told.precision[within].sum(0)
+                pull = beliefs.interest_centre / y + told.pull[within].sum(0)
+                joined = log_evidence(
+                    precision + told.precision[session], pull + told.pull[session]
+                )
+                gains.append(float(joined - log_evidence(precision, pull)))
+            own = expected[user == user[session]]
+            is_empty = np.array([group not in own for group in range(3)])
+            expected[session] = np.argmax(gains + is_empty * np.log(max(is_empty.sum(), 1)))
+    assert len(set(label.tolist())) == 3
+    assert np.array_equal(label, expected)
 
 
 def test_turns_take_every_users_sessions_in_order() -> None:

@@ -6,15 +6,15 @@ With fewer playbacks than dimensions V is s I - B' B for a short B (Woodbury), w
 where the inverse of a (d, d) matrix costs d^3.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from services.trainer.core.session.threads import run_side_by_side
+
 MAX_FILL = 0.5  # playbacks per dimension up to which the short form is cheaper
-MIN_PARALLEL = 64  # matrices, to be worth threads
 INVERT_BLOCK = 512  # matrices, to keep the work array small
 
 
@@ -136,20 +136,9 @@ def make_covariances(precision: Tensor, design: Tensor, weight: Tensor) -> Covar
 
 
 def invert_(matrices: Tensor) -> None:
-    """Invert positive definite matrices in place, (b, d, d), a share in each of torch's threads.
-
-    LAPACK takes small matrices one after another; each is inverted alone, so that the bits do not
-    depend on the number of threads.
-    """
-    n_threads = torch.get_num_threads()
-    if n_threads == 1 or len(matrices) < MIN_PARALLEL:
-        _invert_(matrices)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(_invert_, matrices.chunk(n_threads)))
+    """Invert positive definite matrices in place, (b, d, d)."""
+    run_side_by_side(_invert_, matrices.split(INVERT_BLOCK))
 
 
 def _invert_(matrices: Tensor) -> None:
-    for begin in range(0, len(matrices), INVERT_BLOCK):
-        part = matrices[begin : begin + INVERT_BLOCK]
-        part.copy_(torch.cholesky_inverse(torch.linalg.cholesky(part)))
+    matrices.copy_(torch.cholesky_inverse(torch.linalg.cholesky(matrices)))

@@ -11,7 +11,6 @@ Source: Neal (2000), algorithm 3, with the best choice instead of a drawn one.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +22,7 @@ from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.groups import make_blocks
 from services.trainer.core.session.interests import MAX_INTERESTS
 from services.trainer.core.session.plays import Index
+from services.trainer.core.session.threads import run_side_by_side
 
 N_ROUNDS = 2
 N_USERS = 400  # at a time: their sessions' precisions are some tens of megabytes
@@ -58,64 +58,104 @@ def regroup_sessions(beliefs: Beliefs, anchors: Anchors) -> Index:
         groups = Groups(beliefs, n_users=N_USERS)
         label[sessions] = groups.settle(told, user[sessions] % N_USERS)
 
-    # LAPACK takes small matrices one after another; parts touch different sessions.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(settle, _split_by_users(beliefs)))
+    run_side_by_side(settle, _split_by_users(beliefs))  # parts have no session in common
     dense: Index = np.unique(user * MAX_INTERESTS + label, return_inverse=True)[1]
     return dense
 
 
 class Groups:
-    """The groups of some users.
+    """The groups of some users: user u's are 3 u, 3 u + 1 and 3 u + 2.
 
     Attributes:
-        precision, pull, evidence: L, p and log Z, (n, 3, d, d), (n, 3, d) and (n, 3).
-        count: Sessions, (n, 3).
+        precision, pull, evidence: L, p and log Z, (3 n, d, d), (3 n, d) and (3 n,).
+        count: Sessions, (3 n,).
     """
 
     def __init__(self, beliefs: Beliefs, *, n_users: int) -> None:
         """Begin with empty groups, which the prior alone tells of."""
-        y = beliefs.scale("interest")
-        self.precision = (torch.eye(beliefs.dim) / y).repeat(n_users, MAX_INTERESTS, 1, 1)
-        self.pull = (beliefs.interest_centre / y).repeat(n_users, MAX_INTERESTS, 1)
-        self.count = torch.zeros(n_users, MAX_INTERESTS)
-        self.evidence = log_evidence(self.precision, self.pull)
+        y, n_groups = beliefs.scale("interest"), n_users * MAX_INTERESTS
+        self.prior = Told(torch.eye(beliefs.dim) / y, beliefs.interest_centre / y)
+        self.precision = self.prior.precision.repeat(n_groups, 1, 1)
+        self.pull = self.prior.pull.repeat(n_groups, 1)
+        self.count = torch.zeros(n_groups, dtype=torch.long)
+        self.nothing = log_evidence(self.prior.precision, self.prior.pull)
+        self.evidence = self.nothing.repeat(n_groups)
 
     def settle(self, told: Told, user: Index) -> Index:
         """Place sessions one after another, users side by side, then again; return the labels."""
+        alone = log_evidence(self.prior.precision + told.precision, self.prior.pull + told.pull)
         label = torch.full((len(user),), -1)
-        turns = split_turns(user)
-        for n_before in range(N_ROUNDS):
-            for turn in turns:
-                rows, who = torch.from_numpy(turn), torch.from_numpy(user[turn])
-                part = told.take(rows)
-                if n_before:
-                    self._leave(part, who, label[rows])
-                label[rows] = self._join(part, who)
+        turns = [
+            (torch.from_numpy(turn), torch.from_numpy(user[turn]) * MAX_INTERESTS)
+            for turn in split_turns(user)
+        ]
+        for rows, first in turns:
+            joined = self._weigh(told, rows, first, alone=alone[rows])
+            label[rows] = self._join(told.take(rows), first, joined)
+        for _ in range(1, N_ROUNDS):
+            for rows, first in turns:
+                part, before = told.take(rows), first + label[rows]
+                within = self.evidence[before]
+                self._leave(part, before)
+                joined = self._weigh(told, rows, first, alone=alone[rows], known=label[rows])
+                joined[torch.arange(len(rows)), label[rows]] = within
+                label[rows] = self._join(part, first, joined)
         labels: Index = label.numpy()
         return labels
 
-    def _leave(self, told: Told, who: Tensor, label: Tensor) -> None:
-        self._add(told, who, label, sign=-1)
-        left = log_evidence(self.precision[who, label], self.pull[who, label])
-        self.evidence[who, label] = left
+    def _weigh(
+        self,
+        told: Told,
+        rows: Tensor,
+        first: Tensor,
+        *,
+        alone: Tensor,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Return what the evidence of each group would be with the session, (n, 3).
 
-    def _join(self, told: Told, who: Tensor) -> Tensor:
+        Args:
+            told: What all sessions tell.
+            rows: The sessions, of one user each, (n,).
+            first: The first group of the user of each, (n,).
+            alone: The evidence of each alone in a group, (n,): that of the empty ones.
+            known: A label of each whose evidence is not asked for.
+        """
+        joined = alone[:, None].repeat(1, MAX_INTERESTS)
+        asked = self.count[first[:, None] + torch.arange(MAX_INTERESTS)] > 0
+        if known is not None:
+            asked[torch.arange(len(rows)), known] = False
+        nth, label = asked.nonzero(as_tuple=True)
+        group, session = first[nth] + label, rows[nth]
+        joined[nth, label] = log_evidence(
+            self.precision[group].add_(told.precision[session]),
+            self.pull[group] + told.pull[session],
+        )
+        return joined
+
+    def _join(self, told: Told, first: Tensor, joined: Tensor) -> Tensor:
         """Choose groups, of one session each; interests are equally likely: empty ones add up."""
-        precision = self.precision[who] + told.precision[:, None]
-        joined = log_evidence(precision, self.pull[who] + told.pull[:, None])
-        gain = joined - self.evidence[who]
-        is_empty = self.count[who] == 0
+        groups = first[:, None] + torch.arange(MAX_INTERESTS)
+        gain = joined - self.evidence[groups]
+        is_empty = self.count[groups] == 0
         n_empty = is_empty.sum(1, keepdim=True).clamp(min=1)
         chosen = torch.where(is_empty, gain + n_empty.log(), gain).argmax(1)
-        self._add(told, who, chosen, sign=1)
-        self.evidence[who, chosen] = joined[torch.arange(len(who)), chosen]
+        group = first + chosen
+        self._add(told, group, sign=1)
+        self.evidence[group] = joined[torch.arange(len(first)), chosen]
         return chosen
 
-    def _add(self, told: Told, who: Tensor, label: Tensor, *, sign: int) -> None:
-        self.precision[who, label] += sign * told.precision
-        self.pull[who, label] += sign * told.pull
-        self.count[who, label] += sign
+    def _leave(self, told: Told, group: Tensor) -> None:
+        self._add(told, group, sign=-1)
+        left, empty = group[self.count[group] > 0], group[self.count[group] == 0]
+        self.evidence[left] = log_evidence(self.precision[left], self.pull[left])
+        self.precision[empty], self.pull[empty] = self.prior.precision, self.prior.pull
+        self.evidence[empty] = self.nothing
+
+    def _add(self, told: Told, group: Tensor, *, sign: int) -> None:
+        self.precision.index_add_(0, group, told.precision, alpha=sign)
+        self.pull.index_add_(0, group, told.pull, alpha=sign)
+        self.count[group] += sign
 
 
 def log_evidence(precision: Tensor, pull: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ from torch import Tensor
 from services.trainer.core.playbacks import FloatArray
 from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.covariances import make_covariances
+from services.trainer.core.session.groups import Block
 from services.trainer.core.session.likelihood import remove_own
 from services.trainer.core.session.plays import Index
+from services.trainer.core.session.threads import run_side_by_side
 
 MAX_INTERESTS = 3  # of a user
 MIN_COSINE = 0.3  # to the sum of a group, to join it
@@ -71,20 +73,24 @@ def update_interests(beliefs: Beliefs) -> float:
     precision, pull = _prior(beliefs)
     mean, eye = pull / precision[:, None], torch.eye(beliefs.dim)
     diagonal = (1 / precision)[:, None].repeat(1, beliefs.dim)
-    total = eye * (1 / precision).sum()
-    for block in beliefs.interest_blocks:
+
+    def update(block: Block) -> Tensor:
+        """Return the sum of the covariances, less what it was by the prior and first tracks."""
         ids, y = block.ids, target[block.rows]
         h = beliefs.make_design(beliefs.track_cavity, block.rows)
         w = weight[block.rows] * block.mask
         covariance = make_covariances(precision[ids], h, w)
         push = pull[ids] + ((w * y)[:, None] @ h)[:, 0]
         mean[ids] = covariance.apply(push[:, None])[:, 0]
-        total += covariance.total() - eye * (1 / precision[ids]).sum()
         diagonal[ids] = covariance.diagonal()
         moved = covariance.apply(h)
         cavity, variance = remove_own(moved, mean[ids], design=h, weight=w, target=y)
         beliefs.interest_cavity[block.flat] = cavity.flatten(0, 1)[block.filled]
         beliefs.from_interest[block.flat] = variance.flatten()[block.filled]
+        return covariance.total() - eye * (1 / precision[ids]).sum()
+
+    told = run_side_by_side(update, beliefs.interest_blocks)  # blocks have no row in common
+    total = sum(told, start=eye * (1 / precision).sum())
     beliefs.interest, beliefs.interest_diagonal, beliefs.interest_sum = mean, diagonal, total
     beliefs.refresh_both()
     return loss

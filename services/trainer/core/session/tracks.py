@@ -10,6 +10,7 @@ from services.trainer.core.session.covariances import Covariances, make_covarian
 from services.trainer.core.session.genres import Genres
 from services.trainer.core.session.groups import Block
 from services.trainer.core.session.likelihood import remove_own
+from services.trainer.core.session.threads import run_side_by_side
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ def update_tracks(beliefs: Beliefs, genres: Genres) -> float:
     beliefs.artist_mean, artist_covariance = genres.update(*_tell_artists(beliefs, evidence))
     metric = _taste_metric(beliefs)
     _spread_to_unplayed(beliefs, evidence, covariance=artist_covariance, metric=metric)
-    for block, given in zip(beliefs.track_blocks, evidence.covariance, strict=True):
+
+    def update(part: tuple[Block, Covariances]) -> None:
+        block, given = part
         _update_block(
             beliefs,
             evidence,
@@ -51,23 +54,28 @@ def update_tracks(beliefs: Beliefs, genres: Genres) -> float:
             artist_covariance=artist_covariance,
             metric=metric,
         )
+
+    run_side_by_side(update, zip(beliefs.track_blocks, evidence.covariance, strict=True))
     beliefs.refresh_both()
     return loss
 
 
 def _gather(beliefs: Beliefs, *, weight: Tensor, target: Tensor) -> Evidence:
     precision, pull = _prior(beliefs)
-    scale, parts = 1 / precision, []
+    scale = 1 / precision
     mean = pull * scale[:, None]
-    for block in beliefs.track_blocks:
+
+    def gather(block: Block) -> Covariances:
         ids, h = block.ids, beliefs.make_design(beliefs.interest_cavity, block.rows)
         w = weight[block.rows] * block.mask
         given = make_covariances(precision[ids], h, w)
         push = pull[ids] + ((w * target[block.rows])[:, None] @ h)[:, 0]
         mean[ids] = given.apply(push[:, None])[:, 0]
         scale[ids] = 0.0
-        parts.append(given)
-    return Evidence(weight, target, parts, scale, mean)
+        return given
+
+    covariances = run_side_by_side(gather, beliefs.track_blocks)  # they have no row in common
+    return Evidence(weight, target, covariances, scale, mean)
 
 
 def _prior(beliefs: Beliefs) -> tuple[Tensor, Tensor]:
