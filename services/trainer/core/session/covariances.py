@@ -137,7 +137,8 @@ def make_covariances(precision: Tensor, design: Tensor, weight: Tensor) -> Covar
 
 def invert_(matrices: Tensor) -> None:
     """Invert positive definite matrices in place, (b, d, d)."""
-    run_side_by_side(_invert_, matrices.split(INVERT_BLOCK))
+    parts = [matrices[at : at + INVERT_BLOCK] for at in range(0, len(matrices), INVERT_BLOCK)]
+    run_side_by_side(_invert_, parts)
 
 
 def _invert_(matrices: Tensor) -> None:
