@@ -87,10 +87,11 @@ def test_groups_are_those_of_the_plain_loop_over_sessions() -> None:
     told = Told(
         root @ root.transpose(1, 2), torch.from_numpy(3 * rng.normal(size=(60, DIM))).float()
     )
-    label = Groups(beliefs, n_users=6).settle(told, user)
+    before = rng.integers(0, 3, 60)
+    label = Groups(beliefs, n_users=6).settle(told, user, before, n_rounds=2)
 
     y = beliefs.scale("interest")
-    expected = np.full(60, -1)
+    expected = before.copy()
     for _ in range(2):
         for session in range(60):
             expected[session] = -1

@@ -20,7 +20,7 @@ from services.trainer.core.session.interests import (
     update_interests,
 )
 from services.trainer.core.session.listeners import update_listeners
-from services.trainer.core.session.plays import Index, Plays
+from services.trainer.core.session.plays import Plays
 from services.trainer.core.session.start import Start, fit_start, no_start
 from services.trainer.core.session.tracks import update_tracks
 
@@ -93,7 +93,8 @@ def fit_beliefs(
     )
     if snapshot is None:
         first = beliefs.track[beliefs.first].numpy()
-        _group(beliefs, group_sessions(plays.session_user, first))
+        beliefs.set_interests(group_sessions(plays.session_user, first))
+        start_interests(beliefs)
         n_done = 0
     else:
         n_done = restore(beliefs, genres, snapshot)
@@ -120,13 +121,11 @@ def _iterate(
     track_loss = update_tracks(beliefs, genres)
     _check_finite(beliefs)
     if iteration in plan.regroup_after:
-        _group(beliefs, regroup_sessions(beliefs, derive_anchors(beliefs)))
+        n_rounds = 2 if iteration == 0 else 1  # the first groups are of first tracks alone
+        anchors = derive_anchors(beliefs)
+        beliefs.set_interests(regroup_sessions(beliefs, anchors, n_rounds=n_rounds))
+        start_interests(beliefs)
     return loss, track_loss
-
-
-def _group(beliefs: Beliefs, interest_of_session: Index) -> None:
-    beliefs.set_interests(interest_of_session)
-    start_interests(beliefs)
 
 
 def _check_finite(beliefs: Beliefs) -> None:

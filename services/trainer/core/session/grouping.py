@@ -24,7 +24,6 @@ from services.trainer.core.session.interests import MAX_INTERESTS
 from services.trainer.core.session.plays import Index
 from services.trainer.core.session.threads import run_side_by_side
 
-N_ROUNDS = 2
 N_USERS = 400  # at a time: their sessions' precisions are some tens of megabytes
 
 
@@ -40,12 +39,13 @@ class Told:
         return Told(self.precision[rows], self.pull[rows])
 
 
-def regroup_sessions(beliefs: Beliefs, anchors: Anchors) -> Index:
-    """Group each user's sessions anew.
+def regroup_sessions(beliefs: Beliefs, anchors: Anchors, *, n_rounds: int = 1) -> Index:
+    """Group each user's sessions anew, from the groups that there are, some rounds over.
 
     Returns:
         Number of each session's group, all from 0 without a gap, (n_sessions,).
     """
+    before = _number_within_users(beliefs)
     weight, target, _ = beliefs.make_messages(beliefs.from_interest)
     user = beliefs.plays.session_user
     label = np.zeros(len(user), dtype=np.int64)
@@ -56,7 +56,9 @@ def regroup_sessions(beliefs: Beliefs, anchors: Anchors) -> Index:
             beliefs, anchors, sessions=sessions, plays=plays, weight=weight, target=target
         )
         groups = Groups(beliefs, n_users=N_USERS)
-        label[sessions] = groups.settle(told, user[sessions] % N_USERS)
+        label[sessions] = groups.settle(
+            told, user[sessions] % N_USERS, before[sessions], n_rounds=n_rounds
+        )
 
     run_side_by_side(settle, _split_by_users(beliefs))  # parts have no session in common
     dense: Index = np.unique(user * MAX_INTERESTS + label, return_inverse=True)[1]
@@ -81,27 +83,39 @@ class Groups:
         self.nothing = log_evidence(self.prior.precision, self.prior.pull)
         self.evidence = self.nothing.repeat(n_groups)
 
-    def settle(self, told: Told, user: Index) -> Index:
-        """Place sessions one after another, users side by side, then again; return the labels."""
+    def settle(self, told: Told, user: Index, label: Index, *, n_rounds: int) -> Index:
+        """Place sessions anew, one after another, users side by side.
+
+        Args:
+            told: What the sessions tell.
+            user: Of each session, from 0, (n_sessions,).
+            label: Of each session's group before, 0 to 2, (n_sessions,).
+            n_rounds: How often each is placed.
+
+        Returns:
+            Label of each session's group, (n_sessions,).
+        """
         alone = log_evidence(self.prior.precision + told.precision, self.prior.pull + told.pull)
-        label = torch.full((len(user),), -1)
-        turns = [
-            (torch.from_numpy(turn), torch.from_numpy(user[turn]) * MAX_INTERESTS)
-            for turn in split_turns(user)
-        ]
-        for rows, first in turns:
-            joined = self._weigh(told, rows, first, alone=alone[rows])
-            label[rows] = self._join(told.take(rows), first, joined)
-        for _ in range(1, N_ROUNDS):
-            for rows, first in turns:
-                part, before = told.take(rows), first + label[rows]
-                within = self.evidence[before]
-                self._leave(part, before)
-                joined = self._weigh(told, rows, first, alone=alone[rows], known=label[rows])
-                joined[torch.arange(len(rows)), label[rows]] = within
-                label[rows] = self._join(part, first, joined)
-        labels: Index = label.numpy()
+        placed = torch.from_numpy(label.copy())
+        first_group = torch.from_numpy(user) * MAX_INTERESTS
+        self._fill(told, first_group + placed)
+        turns = [torch.from_numpy(turn) for turn in split_turns(user)]
+        for rows in turns * n_rounds:
+            first = first_group[rows]
+            part, before = told.take(rows), first + placed[rows]
+            within = self.evidence[before]
+            self._leave(part, before)
+            joined = self._weigh(told, rows, first, alone=alone[rows], known=placed[rows])
+            joined[torch.arange(len(rows)), placed[rows]] = within
+            placed[rows] = self._join(part, first, joined)
+        labels: Index = placed.numpy()
         return labels
+
+    def _fill(self, told: Told, group: Tensor) -> None:
+        """Put each session into its group; they are empty."""
+        self._add(told, group, sign=1)
+        filled = self.count.nonzero()[:, 0]
+        self.evidence[filled] = log_evidence(self.precision[filled], self.pull[filled])
 
     def _weigh(
         self,
@@ -110,7 +124,7 @@ class Groups:
         first: Tensor,
         *,
         alone: Tensor,
-        known: Tensor | None = None,
+        known: Tensor,
     ) -> Tensor:
         """Return what the evidence of each group would be with the session, (n, 3).
 
@@ -123,8 +137,7 @@ class Groups:
         """
         joined = alone[:, None].repeat(1, MAX_INTERESTS)
         asked = self.count[first[:, None] + torch.arange(MAX_INTERESTS)] > 0
-        if known is not None:
-            asked[torch.arange(len(rows)), known] = False
+        asked[torch.arange(len(rows)), known] = False
         nth, label = asked.nonzero(as_tuple=True)
         group, session = first[nth] + label, rows[nth]
         joined[nth, label] = log_evidence(
@@ -155,7 +168,7 @@ class Groups:
     def _add(self, told: Told, group: Tensor, *, sign: int) -> None:
         self.precision.index_add_(0, group, told.precision, alpha=sign)
         self.pull.index_add_(0, group, told.pull, alpha=sign)
-        self.count[group] += sign
+        self.count.index_add_(0, group, torch.full_like(group, sign))
 
 
 def log_evidence(precision: Tensor, pull: Tensor) -> Tensor:
@@ -176,6 +189,15 @@ def split_turns(user: Index) -> list[Index]:
     nth[order] = np.arange(len(user)) - np.repeat(begin, count)
     by_turn = np.argsort(nth, kind="stable")
     return np.split(by_turn, np.cumsum(np.bincount(nth))[:-1])
+
+
+def _number_within_users(beliefs: Beliefs) -> Index:
+    """Number each session's group among those of its user, whose numbers follow one another."""
+    group, user = beliefs.interest_of_session.numpy(), beliefs.plays.session_user
+    least = np.full(beliefs.plays.n_users, beliefs.n_interests)
+    np.minimum.at(least, user, group)
+    label: Index = group - least[user]
+    return label
 
 
 def _split_by_users(beliefs: Beliefs) -> Iterator[tuple[Index, Index]]:
