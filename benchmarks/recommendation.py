@@ -35,7 +35,7 @@ from services.trainer.core.session.export import SELECTED
 from shared.catalog import Catalog
 from shared.experiments import parse_experiments
 from simulator.core.dynamics import Dynamics
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import LiveSession, open_session
 from simulator.core.world import WorldParameters, make_dynamics
 from simulator.history import play_history
 
@@ -82,7 +82,7 @@ def measure(
     times, n_tracks, n_fallbacks, started = [], 0, 0, time.process_time()
     n_cut = 0
     for episode in range(n_sessions):
-        session = LiveSession(dynamics, 99, episode)
+        session = open_session(dynamics, 99, episode)
         n_fallbacks += play(decider, models, session, index=index, most_plays=most_plays)
         times.append(session.total_time)
         n_tracks += session.n_tracks

@@ -26,7 +26,7 @@ from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.recommender_client import RemoteRecommender
 from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import open_session
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
 from simulator.live import Watch, play_episodes, prepare
 from simulator.results import Result
@@ -123,7 +123,7 @@ def play_synchronously(
     """Play episodes one after another, each step a blocking request."""
     n_steps = 0
     for episode in range(n_episodes):
-        session = LiveSession(dynamics, _SEED, episode)
+        session = open_session(dynamics, _SEED, episode)
         while True:
             path = "last" if session.is_over else "next"
             body = {"track": int(catalog.track_ids[session.track]), "time": session.time}

@@ -13,7 +13,7 @@ from simulator.adapters.extras import import_extra
 from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
 from simulator.core.listeners import ListenerDefaults
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import LiveSession, open_session
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
 
 import_extra("gymnasium", extra="gym", purpose="the environment")
@@ -91,7 +91,7 @@ class ListenerEnv(gymnasium.Env[Observation, np.int64]):
             self._seed = int(self.np_random.integers(MAX_SEED)) if seed is None else seed
             self._episode = 0
         self._episode = int((options or {}).get("episode", self._episode))
-        self._session = LiveSession(self._dynamics, self._seed, self._episode)
+        self._session = open_session(self._dynamics, self._seed, self._episode)
         return self._observe(self._session), {
             "episode": self._episode,
             "user_id": self._session.user,

@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.core.draws import FloatArray, Purpose, draw_uniform, episode_keys
 from simulator.core.dynamics import Dynamics, EpisodeArray
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import LiveSession, open_sessions
 from simulator.results import Playback, Result, Served
 
 
@@ -154,7 +154,7 @@ async def play_episodes(
         Exception: The first that a recommender raises; the other sessions are left as they are.
     """
     begun_s = time.monotonic()
-    source = enumerate(episodes)
+    source = enumerate(open_sessions(dynamics, seed, episodes))
     turn: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def wait_until_due(number: int, *, free_s: float | None) -> float:
@@ -166,8 +166,7 @@ async def play_episodes(
         return due_s if free_s is None else max(due_s, free_s)
 
     async def work() -> None:
-        for number, episode in source:
-            session = LiveSession(dynamics, seed, episode)
+        for number, session in source:
             is_busy = turn[session.user].locked()
             async with turn[session.user]:  # a lock serves in the order of asking
                 free_s = time.monotonic() if is_busy else None

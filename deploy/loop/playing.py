@@ -14,7 +14,7 @@ from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import LATEST, Models, make_served_model
 from shared.experiments import ExperimentSet
 from simulator.core.dynamics import Dynamics, EpisodeArray
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import open_session
 from simulator.core.world import World, make_dynamics
 from simulator.live import prepare
 
@@ -89,7 +89,7 @@ class Theatre:
         return join_plays(parts)
 
     def _play_one(self, decider: Decider, models: Models, episode: int) -> Plays:
-        session = LiveSession(self.dynamics, self.seed, episode)
+        session = open_session(self.dynamics, self.seed, episode)
         served = decider.open_session(session.user, models)
         tracks, times, n_fallbacks = [session.track], [session.time], 0
         while not session.is_over and session.n_tracks < self.most_plays:

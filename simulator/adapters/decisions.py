@@ -83,8 +83,8 @@ class UrlAnalyst:
         """Get it."""
         url = self._url.format(**_fill(experiment, metric=metric, alpha=alpha, since=since))
         async with self._connect(url) as client:
-            response = await client.get("")
-        return _decode(url, response.content)
+            answer = await client.get("")
+        return _decode(url, answer.content)
 
 
 def _fill(experiment: str, *, metric: str, alpha: float, since: datetime) -> dict[str, str]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from shared.events import Event
-from simulator.adapters.patient_http import PatientClient, ServiceError, excerpt
+from simulator.adapters.patient_http import PatientClient, ServiceError
 
-_HEADERS = {"Content-Type": "application/x-ndjson"}
+_HEADERS = {b"Content-Type": b"application/x-ndjson"}
 _N_REASONS = 3
 
 
@@ -45,12 +45,12 @@ async def fetch_lag(client: PatientClient) -> int:
     Raises:
         ServiceError: If the logger is away for too long, or its answer is rubbish.
     """
-    response = await client.get("/lag")
+    answer = await client.get("/lag")
     try:
-        lag = msgspec.json.decode(response.content, type=_Lag)
+        lag = msgspec.json.decode(answer.content, type=_Lag)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ServiceError(
-            f"{response.url}: not an answer of a logger ({error}): {excerpt(response)}"
+            f"{answer.url}: not an answer of a logger ({error}): {answer.excerpt}"
         ) from error
     return lag.undelivered + lag.pending
 
@@ -102,15 +102,15 @@ def _cut(events: Iterable[Event], chunk: int) -> Iterator[bytes]:
 
 
 async def _send(client: PatientClient, content: bytes) -> Receipt:
-    response = await client.post("/events", content, _HEADERS)
+    answer = await client.post("/events", content, _HEADERS)
     try:
-        receipt = msgspec.json.decode(response.content, type=Receipt)
+        receipt = msgspec.json.decode(answer.content, type=Receipt)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ServiceError(
-            f"{response.url}: not an answer of a logger ({error}): {excerpt(response)}"
+            f"{answer.url}: not an answer of a logger ({error}): {answer.excerpt}"
         ) from error
     if receipt.rejected:
         raise ServiceError(
-            f"{response.url}: rejects {receipt.rejected} events: {'; '.join(receipt.reasons)}"
+            f"{answer.url}: rejects {receipt.rejected} events: {'; '.join(receipt.reasons)}"
         )
     return receipt

@@ -3,15 +3,19 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
+from typing import cast
 
 import aiohttp
 import httpx
+import msgspec
 from httpx_aiohttp import AiohttpTransport
 
 _RETRIED_STATUS = frozenset({429, 503})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _EXCERPT = 200
+_KEEPALIVE_S = 4.0  # less than uvicorn's 5, so that no service closes a connection as we use it
+_UNWANTED_HEADERS = ("Accept", "Accept-Encoding", "User-Agent")  # that aiohttp adds by itself
 
 Notify = Callable[[str], None]
 
@@ -29,14 +33,30 @@ class ServiceError(RuntimeError):
         self.status = status
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer; `retry_after` is that header as it came."""
+
+    url: str
+    status: int
+    content: bytes
+    retry_after: str = ""
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the content, on one line."""
+        text = " ".join(self.content.decode(errors="replace").split())
+        return text[:_EXCERPT] + ("…" if len(text) > _EXCERPT else "")
+
+
 class PatientClient:
     """Speaks to one service; while it is away, waits and tries again, up to its patience.
 
     Only faults of the connection, 429 and 503 are tried again: whoever posts makes the request
     repeatable, by an `Idempotency-Key` or by ids of its own.
 
-    It speaks to httpx's transport without httpx's client: cookies, redirects and authentication,
-    which no service of ours has, cost as much as the request itself.
+    It speaks to httpx's transport without httpx's client, and reads the transport's stream itself:
+    cookies, redirects, authentication and decompression, which no service of ours has, cost more
+    than the request itself (docs/adr/0003-client-transport.md).
     """
 
     def __init__(
@@ -62,11 +82,7 @@ class PatientClient:
         self._notify = notify
         self._away_since: float | None = None
         self._timeout_s = timeout_s
-        self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
-        limits = httpx.Limits(
-            max_connections=max_connections, max_keepalive_connections=max_connections
-        )
-        self._transport: httpx.AsyncBaseTransport = AiohttpTransport(limits=limits, trust_env=False)
+        self._transport: httpx.AsyncBaseTransport = _create_transport(max_connections)
 
     async def __aenter__(self) -> "PatientClient":
         await self._transport.__aenter__()
@@ -75,7 +91,7 @@ class PatientClient:
     async def __aexit__(self, *exception: object) -> None:
         await self._transport.aclose()
 
-    async def get(self, path: str) -> httpx.Response:
+    async def get(self, path: str) -> Answer:
         """Get, and return an answer that is a success.
 
         Raises:
@@ -83,7 +99,7 @@ class PatientClient:
         """
         return await self._insist("GET", path, b"", {})
 
-    async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def post(self, path: str, content: bytes, headers: Mapping[bytes, bytes]) -> Answer:
         """Post, and return an answer that is a success.
 
         Raises:
@@ -92,24 +108,24 @@ class PatientClient:
         return await self._insist("POST", path, content, headers)
 
     async def _insist(
-        self, method: str, path: str, content: bytes, headers: Mapping[str, str]
-    ) -> httpx.Response:
+        self, method: str, path: str, content: bytes, headers: Mapping[bytes, bytes]
+    ) -> Answer:
         url = self.base_url + path
         started, wait_s = time.monotonic(), _FIRST_WAIT_S
         while True:
             try:
-                response = await self._attempt(method, url, content, headers)
-                fault = f"answered {response.status_code}"
-                if response.status_code not in _RETRIED_STATUS:
+                answer = await self._attempt(method, url, content, headers)
+                if answer.status not in _RETRIED_STATUS:
                     self._note_back()
-                    return _check(url, response)
-                wait_s = max(wait_s, _read_retry_after(response))
+                    return _check(answer)
+                fault = f"answered {answer.status}"
+                wait_s = max(wait_s, _read_retry_after(answer))
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise ServiceError(f"{url}: {error}") from error
             except aiohttp.ClientResponseError as error:  # the transport lets it through
                 message = " ".join(error.message.split())
                 raise ServiceError(f"{url}: does not speak HTTP: {message}") from error
-            except (TimeoutError, httpx.TimeoutException):
+            except TimeoutError:
                 fault = f"no answer within {self._timeout_s:g} s"
             except httpx.TransportError as error:
                 fault = str(error) or type(error).__name__
@@ -121,18 +137,22 @@ class PatientClient:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     async def _attempt(
-        self, method: str, url: str, content: bytes, headers: Mapping[str, str]
-    ) -> httpx.Response:
-        request = httpx.Request(
-            method, _parse_url(url), content=content, headers=headers, extensions=self._extensions
-        )
+        self, method: str, url: str, content: bytes, headers: Mapping[bytes, bytes]
+    ) -> Answer:
+        stream = httpx.ByteStream(content)  # given as `content`, httpx works out headers again
+        request = httpx.Request(method, _parse_url(url), headers=headers, stream=stream)
+        request.read()
         async with asyncio.timeout(self._timeout_s):  # httpx's own begins anew with every byte
             response = await self._transport.handle_async_request(request)
+            answered = cast("AsyncIterable[bytes]", response.stream)
             try:
-                await response.aread()
+                body = b"".join([part async for part in answered])
             finally:
                 await response.aclose()
-        return response
+        if response.status_code in _RETRIED_STATUS:
+            retry_after = response.headers.get("Retry-After", "")
+            return Answer(url, response.status_code, body, retry_after)
+        return Answer(url, response.status_code, body)
 
     def _note_away(self, url: str, fault: str) -> None:
         if self._away_since is None:
@@ -151,24 +171,32 @@ def _parse_url(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-def _check(url: str, response: httpx.Response) -> httpx.Response:
-    if not response.is_success:
-        raise ServiceError(
-            f"{url}: answered {response.status_code}: {excerpt(response)}",
-            status=response.status_code,
+def _create_transport(max_connections: int) -> AiohttpTransport:
+    certificates = httpx.create_ssl_context(trust_env=False)
+
+    def connect() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=max_connections, keepalive_timeout=_KEEPALIVE_S, ssl=certificates
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_UNWANTED_HEADERS,
         )
-    return response
+
+    return AiohttpTransport(verify=certificates, client=connect)
 
 
-def excerpt(response: httpx.Response) -> str:
-    """Return the beginning of an answer, on one line."""
-    text = " ".join(response.text.split())
-    return text[:_EXCERPT] + ("…" if len(text) > _EXCERPT else "")
+def _check(answer: Answer) -> Answer:
+    if not httpx.codes.is_success(answer.status):
+        raise ServiceError(
+            f"{answer.url}: answered {answer.status}: {answer.excerpt}", status=answer.status
+        )
+    return answer
 
 
-def _read_retry_after(response: httpx.Response) -> float:
+def _read_retry_after(answer: Answer) -> float:
     try:
-        wait_s = float(response.headers.get("Retry-After", "0"))
+        wait_s = float(answer.retry_after or "0")
     except ValueError:  # an HTTP date: our own pace will do
         return 0.0
     return min(max(wait_s, 0.0), _LONGEST_WAIT_S)

@@ -2,19 +2,18 @@
 
 import re
 
-import httpx
 import msgspec
 
 from shared.catalog import Catalog
 from shared.events import Id
-from simulator.adapters.patient_http import PatientClient, ServiceError, excerpt
+from simulator.adapters.patient_http import Answer, PatientClient, ServiceError
 from simulator.core.live_session import LiveSession
 from simulator.results import Served
 
 _SERVING = re.compile(r'^segue_model_info\{model_version="([^"]+)"\} 1', re.MULTILINE)
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _Told(msgspec.Struct, gc=False):
     """What we need of an answer; botify's has the first two fields, any may add more."""
 
     user: Id
@@ -41,8 +40,8 @@ class RemoteRecommender:
         self._client = client
         self._catalog = catalog
         self._seed = seed
-        self._run_id = run_id
-        self._decoder = msgspec.json.Decoder(_Answer)
+        self._run_id = run_id.encode()
+        self._decoder = msgspec.json.Decoder(_Told)
 
     async def recommend(self, session: LiveSession) -> Served:
         """Report the latest playback and return what is recommended.
@@ -51,23 +50,23 @@ class RemoteRecommender:
             ServiceError: If the service is away for too long, or its answer is no recommendation.
         """
         path = f"/next/{session.user}"
-        response = await self._post(path, session)
-        answer = self._decode(response, session)
-        if answer.track is None:
-            raise ServiceError(f"{response.url}: recommends no track: {excerpt(response)}")
-        row = self._catalog.row_of.get(answer.track)
+        answer = await self._post(path, session)
+        told = self._decode(answer, session)
+        if told.track is None:
+            raise ServiceError(f"{answer.url}: recommends no track: {answer.excerpt}")
+        row = self._catalog.row_of.get(told.track)
         if row is None:
             raise ServiceError(
-                f"{response.url}: recommends track {answer.track}, which is not in the catalogue; "
+                f"{answer.url}: recommends track {told.track}, which is not in the catalogue; "
                 "does the service serve another world?"
             )
         return Served(
             row,
-            answer.recommender,
-            answer.model_version,
-            answer.propensity,
-            answer.fallback,
-            answer.experiments,
+            told.recommender,
+            told.model_version,
+            told.propensity,
+            told.fallback,
+            told.experiments,
         )
 
     async def finish(self, session: LiveSession) -> None:
@@ -78,31 +77,30 @@ class RemoteRecommender:
         """
         self._decode(await self._post(f"/last/{session.user}", session), session)
 
-    async def _post(self, path: str, session: LiveSession) -> httpx.Response:
+    async def _post(self, path: str, session: LiveSession) -> Answer:
         track = int(self._catalog.track_ids[session.track])
         return await self._client.post(
             path,
             b'{"track":%d,"time":%r}' % (track, session.time),
             {
-                "Content-Type": "application/json",
-                "Idempotency-Key": (
-                    f"{self._seed}:{session.episode}:{session.position}:{self._run_id}"
-                ),
+                b"Content-Type": b"application/json",
+                b"Idempotency-Key": b"%d:%d:%d:%b"
+                % (self._seed, session.episode, session.position, self._run_id),
             },
         )
 
-    def _decode(self, response: httpx.Response, session: LiveSession) -> _Answer:
+    def _decode(self, answer: Answer, session: LiveSession) -> _Told:
         try:
-            answer = self._decoder.decode(response.content)
+            told = self._decoder.decode(answer.content)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ServiceError(
-                f"{response.url}: not an answer of a recommender ({error}): {excerpt(response)}"
+                f"{answer.url}: not an answer of a recommender ({error}): {answer.excerpt}"
             ) from error
-        if answer.user != session.user:
+        if told.user != session.user:
             raise ServiceError(
-                f"{response.url}: answers for user {answer.user}, asked for {session.user}"
+                f"{answer.url}: answers for user {told.user}, asked for {session.user}"
             )
-        return answer
+        return told
 
 
 async def fetch_serving_version(client: PatientClient) -> str | None:
@@ -114,6 +112,6 @@ async def fetch_serving_version(client: PatientClient) -> str | None:
     Raises:
         ServiceError: If the recommender is away for too long, or has no metrics.
     """
-    metrics = (await client.get("/metrics")).text
+    metrics = (await client.get("/metrics")).content.decode()
     found = _SERVING.search(metrics)
     return found[1] if found else None

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import httpx
 import msgspec
 
-from simulator.adapters.patient_http import PatientClient, ServiceError, excerpt
+from simulator.adapters.patient_http import Answer, PatientClient, ServiceError
 
-_HEADERS = {"Content-Type": "application/json"}
+_HEADERS = {b"Content-Type": b"application/json"}
 _CONFLICT = 409
 _POLL_S = 0.5
 
@@ -67,7 +66,7 @@ class TrainerClient:
         body = msgspec.json.encode(order)
         while True:
             try:
-                response = await self._client.post("/train", body, _HEADERS)
+                answer = await self._client.post("/train", body, _HEADERS)
                 break
             except ServiceError as error:
                 if error.status != _CONFLICT:
@@ -75,7 +74,7 @@ class TrainerClient:
             for other in _decode(await self._client.get("/train?limit=1"), list[Job]):
                 await self._follow(other, show)
             await asyncio.sleep(_POLL_S)
-        job = await self._follow(_decode(response, Job), show)
+        job = await self._follow(_decode(answer, Job), show)
         if job.model_version is None:
             raise ServiceError(
                 f"{self._client.base_url}/train/{job.job_id}: training {job.status}: {job.error}"
@@ -98,10 +97,10 @@ class TrainerClient:
         return job
 
 
-def _decode(response: httpx.Response, kind: type[T]) -> T:
+def _decode(answer: Answer, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        return msgspec.json.decode(answer.content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ServiceError(
-            f"{response.url}: not an answer of a trainer ({error}): {excerpt(response)}"
+            f"{answer.url}: not an answer of a trainer ({error}): {answer.excerpt}"
         ) from error

@@ -10,7 +10,7 @@ from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, make_served_model
 from services.recommender.core.sessions import Report, UserState
 from shared.experiments import parse_experiments
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import LiveSession, open_session
 from tests.unit.recommender.test_session_play import DYNAMICS, INDEX, planted_arrays
 
 N_SESSIONS = 4
@@ -91,12 +91,12 @@ def test_both_ways_to_play_give_the_same_answers(
 ) -> None:
     decider, models = make_decider(recommender, parameters), make_models()
     for episode in range(N_SESSIONS):
-        expected = ask_service(decider, models, LiveSession(DYNAMICS, 3, episode))
-        assert ask_here(decider, models, LiveSession(DYNAMICS, 3, episode)) == expected
+        expected = ask_service(decider, models, open_session(DYNAMICS, 3, episode))
+        assert ask_here(decider, models, open_session(DYNAMICS, 3, episode)) == expected
 
 
 def test_without_a_model_both_fall_back_alike() -> None:
     decider, models = make_decider("session", {}), Models()
-    expected = ask_service(decider, models, LiveSession(DYNAMICS, 3, 0))
+    expected = ask_service(decider, models, open_session(DYNAMICS, 3, 0))
     assert expected[0][4] is not None
-    assert ask_here(decider, models, LiveSession(DYNAMICS, 3, 0)) == expected
+    assert ask_here(decider, models, open_session(DYNAMICS, 3, 0)) == expected

@@ -12,7 +12,7 @@ from services.recommender.core.models import Models, make_served_model
 from services.recommender.core.sessions import Report, UserState
 from shared.catalog import IntArray
 from shared.experiments import parse_experiments
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import open_session
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
 
 WORLD = make_world(WorldParameters(n_tracks=1500, n_artists=400, n_users=60, seed=5))
@@ -64,7 +64,7 @@ def play(recommender: str, models: Models, **parameters: Any) -> float:
     decider = Decider(INDEX, experiments, seed=0, clock=clock)
     total = 0.0
     for episode in range(N_SESSIONS):
-        session = LiveSession(DYNAMICS, 3, episode)
+        session = open_session(DYNAMICS, 3, episode)
         state: UserState | None = None
         while not session.is_over and session.n_tracks < MOST_PLAYS:
             track = INDEX.track_ids[session.track]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.core.dynamics import Dynamics, listened_time
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import open_session
 from simulator.core.policies import Policy, Random, StickyArtist
 from simulator.rollout import Playbacks, play_batch, simulate, simulate_sessions
 from tests.unit.simulator.reference import (
@@ -53,7 +53,7 @@ def test_live_session_equals_its_row_of_a_batch_bit_for_bit() -> None:
     )
     for episode in range(200):
         played = rows_of(playbacks, episode)
-        session = LiveSession(DYNAMICS, 11, episode)
+        session = open_session(DYNAMICS, 11, episode)
         assert (session.track, session.time) == (played.track[0], 1.0)
         for track, time in zip(played.track[1:], played.time[1:], strict=True):
             assert not session.is_over
@@ -83,7 +83,7 @@ def test_tracks_exceed_time_by_the_budget_for_every_policy() -> None:
 
 
 def test_artist_discount_counts_the_first_track_too() -> None:
-    session = LiveSession(make_flat_dynamics(bias=-3.0, budget=50), 0, 0)
+    session = open_session(make_flat_dynamics(bias=-3.0, budget=50), 0, 0)
     artist = session.track % 4
     others = [row for row in range(12) if row % 4 == artist and row != session.track]
     raw = 1 / (1 + np.exp(-3.0))
@@ -93,7 +93,7 @@ def test_artist_discount_counts_the_first_track_too() -> None:
 
 
 def test_a_repeat_plays_nothing_and_costs_budget() -> None:
-    session = LiveSession(make_flat_dynamics(bias=-100.0, budget=2), 0, 0)
+    session = open_session(make_flat_dynamics(bias=-100.0, budget=2), 0, 0)
     assert session.listen(session.track) == 0.0
     assert not session.is_over
     assert session.listen(session.track) == 0.0
@@ -102,7 +102,7 @@ def test_a_repeat_plays_nothing_and_costs_budget() -> None:
 
 def test_a_track_heard_in_full_costs_nothing() -> None:
     dynamics = make_flat_dynamics(n_tracks=100, n_artists=100, bias=-100.0, budget=1)
-    session = LiveSession(dynamics, 0, 0)
+    session = open_session(dynamics, 0, 0)
     for row in set(range(100)) - {session.track}:
         assert session.listen(row) == 1.0
     assert not session.is_over
