@@ -1,25 +1,33 @@
-"""Claim: at most 300 us of client CPU per live step; 8 times the steps of a synchronous client.
+"""Claim: at most 300 us of client CPU per live step, four times the steps of botify's client.
 
-python -m benchmarks.simulator_client [--episodes N] [--url URL]
+python -m benchmarks.simulator_client [--episodes N] [--rounds N] [--url URL]
 
 CPU of this process alone: the server is a process of its own that answers without thinking, so
 that nothing else is measured; `--url` names a real recommender of the world in the settings
-instead, which shows who is the bottleneck. The synchronous stand-ins play the same listeners one
-after another with `requests`: by `requests.post`, a connection per step as botify's simulator
-does, and by a `Session`, which keeps its connection.
+instead, which shows who is the bottleneck. What is compared takes turns, and each figure is the
+median of its rounds.
+
+The stand-ins for botify's simulator play the same listeners one after another: by `requests.post`,
+a connection per step, as its `RemoteRecommender` does, and by a `Session`, which keeps its
+connection. Two rows say what a step is made of: a bare aiohttp client that posts and reads and
+knows no listener, below which nothing that is carried by aiohttp can come, and listeners without a
+service.
 """
 
 import argparse
 import asyncio
 import contextlib
 import multiprocessing
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+import aiohttp
 import numpy as np
 import requests
+import uvloop
 
 from shared.catalog import Catalog
 from simulator.adapters.patient_http import PatientClient
@@ -28,7 +36,7 @@ from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
 from simulator.core.live_session import open_session
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
-from simulator.live import Watch, play_episodes, prepare
+from simulator.live import LocalRandom, Recommender, Watch, play_episodes, prepare
 from simulator.results import Result
 from simulator.settings import load_settings
 
@@ -94,27 +102,59 @@ def tiny_server(n_tracks: int) -> Iterator[str]:
         server.join()
 
 
-def play_asynchronously(world: World, dynamics: Dynamics, url: str, n_episodes: int) -> int:
+@contextlib.asynccontextmanager
+async def open_remote(world: World, url: str) -> AsyncIterator[Recommender]:
+    """Open the recommender that `run` asks."""
+    client = PatientClient(
+        url, timeout_s=30, patience_s=5, max_connections=_CONCURRENCY, notify=print
+    )
+    async with client:
+        yield RemoteRecommender(client, world.catalog, seed=_SEED, run_id=str(time.time_ns()))
+
+
+def play_asynchronously(
+    dynamics: Dynamics,
+    recommender: contextlib.AbstractAsyncContextManager[Recommender],
+    n_episodes: int,
+) -> int:
     """Play episodes as `run` does."""
     results: list[Result] = []
 
     async def play() -> None:
-        client = PatientClient(
-            url, timeout_s=30, patience_s=5, max_connections=_CONCURRENCY, notify=print
-        )
-        async with client:
-            run_id = str(time.time_ns())
+        async with recommender as opened:
             await play_episodes(
                 dynamics,
-                RemoteRecommender(client, world.catalog, seed=_SEED, run_id=run_id),
+                opened,
                 seed=_SEED,
                 episodes=range(n_episodes),
                 concurrency=_CONCURRENCY,
                 watch=Watch(results.append),
             )
 
-    asyncio.run(play())
+    uvloop.run(play())
     return sum(result.tracks for result in results)
+
+
+def post_barely(url: str, n_steps: int) -> int:
+    """Post the same step again and again with aiohttp's own client, and read the answers."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "1:0:0:bare"}
+
+    async def play() -> None:
+        left = iter(range(n_steps))
+        connector = aiohttp.TCPConnector(limit=_CONCURRENCY)
+        jar = aiohttp.DummyCookieJar()
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session:
+
+            async def work() -> None:
+                for _ in left:
+                    step = b'{"track":1,"time":0.5}'
+                    async with session.post(f"{url}/next/1", data=step, headers=headers) as answer:
+                        await answer.read()
+
+            await asyncio.gather(*(work() for _ in range(_CONCURRENCY)))
+
+    uvloop.run(play())
+    return n_steps
 
 
 def play_synchronously(
@@ -136,49 +176,70 @@ def play_synchronously(
     return n_steps
 
 
-def measure(name: str, play: Play, n_episodes: int) -> float:
-    """Print and return the client's CPU microseconds per step."""
-    play(_WARM)
+def measure(play: Play, n: int) -> tuple[float, float, float]:
+    """Return CPU microseconds per step, steps per second, and the share of a core that was used."""
     wall, cpu = time.perf_counter(), time.process_time()
-    n_steps = play(n_episodes)
+    n_steps = play(n)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    per_step = cpu / n_steps * 1e6
-    print(
-        f"{name:22} {per_step:7,.0f} us of client CPU per step, {n_steps / wall:6,.0f} steps/s; "
-        f"the client used {100 * cpu / wall:.0f}% of one core"
-    )
-    return per_step
+    return cpu / n_steps * 1e6, n_steps / wall, cpu / wall
+
+
+def compare(plays: dict[str, tuple[Play, int]], n_rounds: int) -> None:
+    """Measure in turns and print each one's median.
+
+    Args:
+        plays: What to measure and how much of it, per name; the first is compared with.
+        n_rounds: Turns of each.
+    """
+    rounds: dict[str, list[tuple[float, float, float]]] = {name: [] for name in plays}
+    for play, n in plays.values():
+        play(max(1, n // 10))  # connections, caches
+    for _ in range(n_rounds):
+        for name, (play, n) in plays.items():
+            rounds[name].append(measure(play, n))
+    ours = statistics.median(cost for cost, _, _ in rounds[next(iter(plays))])
+    print(f"{'':24} CPU us/step (lowest)     ratio   steps/s   of one core")
+    for name, measured in rounds.items():
+        cost, pace, share = (statistics.median(column) for column in zip(*measured, strict=True))
+        lowest = min(cost for cost, _, _ in measured)
+        print(f"{name:24} {cost:11,.0f} ({lowest:,.0f})".ljust(45), end=" ")
+        print(f"{cost / ours:9.2f} {pace:9,.0f} {share:12.0%}")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=2_000)
+    parser.add_argument("--episodes", type=int, default=400, help="of our client in a round")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--url", help="of a real recommender, that serves the settings' world")
     arguments = parser.parse_args()
     world = load_world(load_settings().world) if arguments.url else make_world(WorldParameters())
     dynamics = make_dynamics(world)
     prepare(dynamics, _SEED, np.arange(arguments.episodes))
-    stub = (
-        contextlib.nullcontext(arguments.url)
-        if arguments.url
-        else tiny_server(len(dynamics.embeddings))
-    )
+    n_tracks = len(dynamics.embeddings)
+    stub = contextlib.nullcontext(arguments.url) if arguments.url else tiny_server(n_tracks)
     with stub as url, requests.Session() as session:
 
         def ours(n: int) -> int:
-            return play_asynchronously(world, dynamics, url, n)
+            return play_asynchronously(dynamics, open_remote(world, url), n)
+
+        def alone(n: int) -> int:
+            local = contextlib.nullcontext[Recommender](LocalRandom(n_tracks))
+            return play_asynchronously(dynamics, local, n)
 
         def theirs(post: Callable[..., Any]) -> Play:
             return lambda n: play_synchronously(post, world.catalog, dynamics, url, n)
 
-        per_step = measure("64 sessions at once", ours, arguments.episodes)
-        if arguments.url:
-            return
-        few = max(1, arguments.episodes // 10)
-        for name, post in (("requests.post", requests.post), ("requests.Session", session.post)):
-            other = measure(name, theirs(post), few)
-            print(f"{'':22} {other / per_step:7.1f} times as much")
+        few = max(1, arguments.episodes // 8)
+        plays: dict[str, tuple[Play, int]] = {"64 sessions at once": (ours, arguments.episodes)}
+        if not arguments.url:
+            plays |= {
+                "listeners alone": (alone, arguments.episodes),
+                "bare aiohttp": (lambda n: post_barely(url, n), 7 * arguments.episodes),
+                "requests.post, as botify": (theirs(requests.post), few),
+                "requests.Session": (theirs(session.post), few),
+            }
+        compare(plays, arguments.rounds)
 
 
 if __name__ == "__main__":

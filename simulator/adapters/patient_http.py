@@ -11,6 +11,8 @@ import httpx
 import msgspec
 from httpx_aiohttp import AiohttpTransport
 
+from simulator.adapters.deadlines import Deadlines
+
 _RETRIED_STATUS = frozenset({429, 503})
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _EXCERPT = 200
@@ -82,6 +84,7 @@ class PatientClient:
         self._notify = notify
         self._away_since: float | None = None
         self._timeout_s = timeout_s
+        self._deadlines = Deadlines(timeout_s)  # httpx's begins anew with every byte
         self._transport: httpx.AsyncBaseTransport = _create_transport(max_connections)
 
     async def __aenter__(self) -> "PatientClient":
@@ -89,6 +92,7 @@ class PatientClient:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        self._deadlines.close()
         await self._transport.aclose()
 
     async def get(self, path: str) -> Answer:
@@ -142,7 +146,7 @@ class PatientClient:
         stream = httpx.ByteStream(content)  # given as `content`, httpx works out headers again
         request = httpx.Request(method, _parse_url(url), headers=headers, stream=stream)
         request.read()
-        async with asyncio.timeout(self._timeout_s):  # httpx's own begins anew with every byte
+        with self._deadlines:
             response = await self._transport.handle_async_request(request)
             answered = cast("AsyncIterable[bytes]", response.stream)
             try:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
+import uvloop
 from rich.console import Console
 
 from shared.catalog import Catalog
@@ -82,7 +83,7 @@ def play_here(
     prepare(stage.dynamics, run.seed, episodes)
     watch = Watch(lambda result: tally.add(result, progress), records=tally.records)
     try:
-        asyncio.run(play_until_stopped(run, stage, episodes, watch=watch, say=progress.say))
+        uvloop.run(play_until_stopped(run, stage, episodes, watch=watch, say=progress.say))
     finally:
         tally.add_waits(watch)
     if watch.stops.is_set():

@@ -1,6 +1,5 @@
 """Playing a live run in several processes, each with its own users."""
 
-import asyncio
 import contextlib
 import multiprocessing
 import queue
@@ -10,6 +9,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from simulator.adapters.patient_http import ServiceError
 from simulator.adapters.progress import RunProgress
@@ -114,7 +114,7 @@ def _work(
             stage.dynamics, run.seed, np.array(episodes), share=share, n_shares=n_shares
         )
         prepare(stage.dynamics, run.seed, mine)
-        asyncio.run(
+        uvloop.run(
             play_until_stopped(
                 run,
                 stage,
