@@ -28,7 +28,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--world", type=Path, help="default: from the settings")
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--logger", default="http://127.0.0.1:5003", help="its URL")
+    parser.add_argument("--logger", metavar="URL", help="default: from the settings")
     parser.add_argument("--day", type=date.fromisoformat, help="YYYY-MM-DD; default: yesterday")
     parser.add_argument("--chunk", type=int, default=5_000, help="events per request")
     parser.add_argument("--parallel", type=int, default=4, help="requests at once")
@@ -40,16 +40,18 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     world = load_world(arguments.world or settings.world)
     dynamics = make_dynamics(world, settings.listener.to_defaults())
     played = play_history(dynamics, seed=arguments.seed, n_sessions=arguments.sessions)
+    url = arguments.logger or settings.logger.url
     day = arguments.day or datetime.now(UTC).date() - timedelta(days=1)
     console.print(
         f"played {played.n_sessions:,} sessions, {played.n_playbacks:,} playbacks; "
-        f"sending them to {arguments.logger} as of {day}",
+        f"sending them to {url} as of {day}",
         markup=False,
     )
     receipt = asyncio.run(
         _send(
             arguments,
             console,
+            url=url,
             events=make_events(played, world.catalog, day),
             n_events=played.n_playbacks,
             patience_s=settings.recommender.patience_s,
@@ -67,13 +69,14 @@ async def _send(
     arguments: argparse.Namespace,
     console: Console,
     *,
+    url: str,
     events: Iterator[Event],
     n_events: int,
     patience_s: float,
 ) -> Receipt:
     with RunProgress(console, "history", total=n_events, unit="events") as progress:
         client = PatientClient(
-            arguments.logger,
+            url,
             timeout_s=_TIMEOUT_S,
             patience_s=patience_s,
             max_connections=arguments.parallel,

@@ -1,4 +1,4 @@
-"""A seed is answered alike by the real recommender: restarted, at any concurrency, from processes."""
+"""The real recommender answers a seed alike: restarted, at any concurrency, from two processes."""
 
 import contextlib
 import json
