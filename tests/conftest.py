@@ -11,11 +11,18 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings as property_settings
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.logger.adapters.migrate import migrate, wait_for_postgres
+
+# No deadline: how long an example takes says how busy the machine is. What fifty examples miss,
+# `pytest --hypothesis-profile thorough` looks for.
+property_settings.register_profile("suite", deadline=None, max_examples=50)
+property_settings.register_profile("thorough", deadline=None, max_examples=1_000)
+property_settings.load_profile("suite")
 
 EMPTY_EVERY_TABLE = """
 DO $$

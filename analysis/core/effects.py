@@ -109,7 +109,7 @@ def estimate_effect(
         p_value=p_value,
         n_control=control.n_users,
         n_treatment=treated.n_users,
-        reason=reason or (_why_no_interval(control, treated) if lower is None else None),
+        reason=reason or _why_no_number(control, treated, p_value=p_value, lower=lower),
     )
     if reason:
         return effect
@@ -210,6 +210,18 @@ def _why_no_test(control: MetricAggregate, treated: MetricAggregate) -> str | No
     if control.variance == 0 and treated.variance == 0:
         return "all users of each arm have the same value: nothing to test"
     return None
+
+
+def _why_no_number(
+    control: MetricAggregate,
+    treated: MetricAggregate,
+    *,
+    p_value: float | None,
+    lower: float | None,
+) -> str | None:
+    if p_value is None:
+        return "beyond floating point: no test"
+    return _why_no_interval(control, treated) if lower is None else None
 
 
 def _why_no_interval(control: MetricAggregate, treated: MetricAggregate) -> str:

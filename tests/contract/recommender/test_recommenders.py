@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -62,7 +62,6 @@ def recommender(variant: tuple[str, dict[str, Any]]) -> Recommender:
     return make(variant)
 
 
-@settings(deadline=None)
 @given(track=rows, first=rows, heard=st.sets(rows, max_size=N_TRACKS), seed=st.integers(0, 99))
 def test_no_track_is_ever_repeated(track: int, first: int, heard: set[int], seed: int) -> None:
     context = make_context(
@@ -76,7 +75,6 @@ def test_no_track_is_ever_repeated(track: int, first: int, heard: set[int], seed
             assert 0 < choice.propensity <= 1
 
 
-@settings(deadline=None)
 @given(track=rows, heard=st.sets(rows), cap=st.integers(1, 4), seed=st.integers(0, 99))
 def test_no_artist_exceeds_the_cap(track: int, heard: set[int], cap: int, seed: int) -> None:
     context = make_context(INDEX, track=track, heard=heard, seed=seed, model=MODEL)

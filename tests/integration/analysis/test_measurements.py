@@ -164,7 +164,6 @@ def arms_of(measurements: Measurements) -> dict[str, Arm]:
 @settings(
     max_examples=25,
     phases=[Phase.explicit, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(drawn=sessions)

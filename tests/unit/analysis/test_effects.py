@@ -131,6 +131,12 @@ def test_a_mean_that_is_all_noise_has_a_test_but_no_interval() -> None:
     assert effect.reason is not None
 
 
+def test_a_variance_beyond_floating_point_has_no_test_and_says_so() -> None:
+    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1e-97, 1e-246))
+    assert effect.p_value is None
+    assert effect.reason == "beyond floating point: no test"
+
+
 aggregates = st.builds(
     MetricAggregate,
     st.integers(0, 10**7),

@@ -239,7 +239,7 @@ async def test_unknown_routes_are_problems(edge: Edge, method: str, path: str, s
     assert response.headers["content-type"] == "application/problem+json"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=100),

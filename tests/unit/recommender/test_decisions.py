@@ -3,7 +3,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender.core.decisions import (
@@ -77,7 +77,6 @@ def test_positions_count_playbacks_in_one_session() -> None:
     assert len({event.session for event in events if event}) == 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(0, N_TRACKS - 1))
 def test_a_session_never_hears_a_track_twice(user: int, row: int) -> None:
     outcomes = play(make_decider(), 30, user=user, first=FIRST_ID + row)

@@ -158,7 +158,7 @@ def test_propensities_sum_to_one(epsilon: float) -> None:
     assert seen[1] == pytest.approx(1 - epsilon + epsilon / 4)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.integers(1, N_TRACKS),
     st.integers(1, 12),

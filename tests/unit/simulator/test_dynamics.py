@@ -64,7 +64,7 @@ def test_live_session_equals_its_row_of_a_batch_bit_for_bit() -> None:
         assert session.total_time == pytest.approx(played.time.sum())
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=30, unique=True), st.data())
 def test_episodes_do_not_depend_on_the_batch(episodes: list[int], data: st.DataObject) -> None:
     policy = Random(DYNAMICS.n_tracks)

@@ -91,7 +91,7 @@ def test_policies_have_their_shares() -> None:
     assert abs(counts - [42_000, 20_000, 15_000, 20_000]).max() < 600
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5_000)), min_size=1, max_size=60),
     st.integers(0, 1_000),

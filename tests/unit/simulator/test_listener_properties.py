@@ -78,7 +78,7 @@ def play(dynamics: Dynamics, n: int, seed: int = 5) -> Playbacks:
     return play_batch(dynamics, Careless(), seed=seed, episodes=np.arange(n))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.integers(0, 2**63))
 def test_batch_equals_the_plain_loop_for_any_listeners(dynamics: Dynamics, seed: int) -> None:
     played = play(dynamics, 12, seed)
@@ -89,7 +89,7 @@ def test_batch_equals_the_plain_loop_for_any_listeners(dynamics: Dynamics, seed:
         assert played.time[mine].tolist() == session.times
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(worlds(), st.integers(0, 2**32))
 def test_tracks_exceed_time_by_the_budget_for_any_listeners(dynamics: Dynamics, seed: int) -> None:
     played = play(dynamics, 3_000, seed)
@@ -100,7 +100,7 @@ def test_tracks_exceed_time_by_the_budget_for_any_listeners(dynamics: Dynamics, 
     assert abs(excess.mean()) <= 5.5 * excess.std(ddof=1) / len(excess) ** 0.5 + 1e-9
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(worlds())
 def test_a_repeat_plays_nothing_and_nothing_else_is_forgotten(dynamics: Dynamics) -> None:
     played = play(dynamics, 60)
@@ -115,7 +115,7 @@ def test_a_repeat_plays_nothing_and_nothing_else_is_forgotten(dynamics: Dynamics
     assert played.time.max() <= 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(worlds())
 def test_a_session_ends_with_its_last_disappointment(dynamics: Dynamics) -> None:
     played = play(dynamics, 60)

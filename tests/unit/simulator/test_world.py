@@ -52,7 +52,7 @@ def test_sizes_are_those_asked_for() -> None:
     assert len(world.users) == 60
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(0, 2**32))
 def test_artist_sizes_cover_the_catalogue(n_artists: int, per_artist: int, seed: int) -> None:
     n_tracks = n_artists * per_artist

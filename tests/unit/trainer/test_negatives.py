@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.trainer.core.negatives import (
@@ -27,7 +27,6 @@ def sampled(enriched: Pairs, pairs: Pairs) -> list[tuple[int, int]]:
     return list(zip(enriched.anchors[added], enriched.tracks[added], strict=True))
 
 
-@settings(deadline=None)
 @given(
     real=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=80),
     labels=st.lists(st.integers(-1, 3), min_size=12, max_size=12),
