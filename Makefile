@@ -16,6 +16,7 @@ endif
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SERVICE ?=
 FOLLOW ?=
+JOBS ?=
 COMPOSE := docker compose --file deploy/docker-compose.yml --env-file .env
 DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
 
@@ -81,8 +82,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@deploy/install.sh $(VENV)
 	@touch $@
 
-test: lint ## Install, lint, and run all tests
-	@$(PYTHON_RUN) pytest
+test: lint ## Install, lint, and run all tests (JOBS=2: in two processes)
+	@$(PYTHON_RUN) pytest $(if $(JOBS),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
 
 lint: $(STAMP) ## Check style, types, layers and containers
 	@$(BIN)/ruff check --quiet

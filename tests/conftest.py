@@ -24,6 +24,19 @@ property_settings.register_profile("suite", deadline=None, max_examples=50)
 property_settings.register_profile("thorough", deadline=None, max_examples=1_000)
 property_settings.load_profile("suite")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep in one process what shares a fixture, where there are several (`pytest -n 2`)."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        uses_stack = "stack" in getattr(item, "fixturenames", ())
+        is_e2e = item.path.parent.name == "e2e"
+        group = "e2e" if is_e2e and uses_stack else str(item.path.relative_to(config.rootpath))
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 EMPTY_EVERY_TABLE = """
 DO $$
 DECLARE

