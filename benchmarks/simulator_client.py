@@ -1,4 +1,4 @@
-"""Claim: at most 300 us of client CPU per live step, four times the steps of botify's client.
+"""Claim: at most 300 us of client CPU per live step, about a quarter of botify's client.
 
 python -m benchmarks.simulator_client [--episodes N] [--rounds N] [--url URL]
 
