@@ -13,7 +13,9 @@ POLL_S = 0.5
 REQUEST_TIMEOUT_S = 30.0
 
 _MODEL = re.compile(r'^segue_model_info\{model_version="([^"]+)"\} 1', re.MULTILINE)
-_FALLBACKS = re.compile(r'^segue_fallbacks_total\{reason="(\w+):[^"]*"\} (\S+)$', re.MULTILINE)
+_FALLBACKS = re.compile(
+    r'^segue_fallbacks_total\{[^}]*reason="(\w+):[^"]*"[^}]*\} (\S+)$', re.MULTILINE
+)
 _SPOOLED = re.compile(r"^segue_spooled_commits (\S+)$", re.MULTILINE)
 
 

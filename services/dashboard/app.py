@@ -34,7 +34,10 @@ from services.dashboard.rendering import STATIC, Pages
 from services.dashboard.settings import Settings
 from services.dashboard.state import State
 from services.dashboard.tokens import Tokens
+from shared.auth import install_token
+from shared.edge import EdgeOptions, install_edge
 from shared.experiments import load_experiments
+from shared.exposure import make_authorization
 from shared.http import (
     ProblemError,
     install_error_map,
@@ -42,6 +45,7 @@ from shared.http import (
     install_problem_handlers,
 )
 from shared.redis_client import create_redis
+from shared.tracing import Tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     UnknownExperimentError: (404, "No such experiment"),
@@ -59,6 +63,7 @@ class Adapters:
     results: ResultsSource | None = None
     peers: Peers | None = None
     fetch_catalog: FetchCatalog | None = None
+    tracing: Tracing | None = None
     seconds: Callable[[], float] = field(default=time.monotonic)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
@@ -78,7 +83,9 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
 
     Raises:
         InvalidExperimentsError: If the experiments' definitions cannot be read.
+        ExposedError: If strangers could tell it what serves.
     """
+    settings.check_exposure(settings.host)
     adapters = adapters or Adapters()
     source = adapters.results or PostgresResults(settings.postgres_dsn)
     experiments = Experiments(
@@ -88,6 +95,8 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         seconds=adapters.seconds,
     )
     page_maker = Pages(Tokens())
+    tracing = adapters.tracing or create_tracing("dashboard")
+    registry = CollectorRegistry()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
@@ -98,6 +107,8 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
                 fetch = fetch_from(await stack.enter_async_context(redis))
             stack.push_async_callback(experiments.close)
+            if tracing is not None:
+                stack.push_async_callback(asyncio.to_thread, tracing.close)
             state = State(
                 settings=settings,
                 experiments=experiments,
@@ -124,7 +135,9 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
     _show_problems_as_pages(app, page_maker)
-    install_operations(app, ready=ready, registry=CollectorRegistry())
+    install_operations(app, ready=ready, registry=registry)
+    install_token(app, settings.api_token)
+    install_edge(app, EdgeOptions(service="dashboard", tracing=tracing), registry=registry)
     return app
 
 
@@ -134,7 +147,9 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Peer
         client = httpx.AsyncClient(
             base_url=getattr(settings, f"{name}_url"), timeout=settings.request_timeout_s
         )
-        peers[name] = Peer(name, await stack.enter_async_context(client))
+        # Only who changes something for it is shown the token.
+        headers = make_authorization(settings.api_token) if name == "trainer" else {}
+        peers[name] = Peer(name, await stack.enter_async_context(client), headers=headers)
     return Peers(**peers)
 
 

@@ -13,6 +13,7 @@ from services.dashboard.charts.curves import Curves, draw_losses
 from services.dashboard.core.model_history import find_job, find_losses, make_rows
 from services.dashboard.rendering import HEADERS, both_sizes
 from services.dashboard.state import State, get_state
+from shared.auth import PROTECTED_PAGE
 from shared.http import ProblemError
 
 VersionName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -84,12 +85,17 @@ def _add_changes(router: APIRouter) -> None:
         active = next((model for model in models if model["active"]), None)
         return state.pages.render(request, "confirm.html", {"kind": "rollback", "model": active})
 
-    @router.post("/models/{version}/activate", response_class=RedirectResponse, openapi_extra=FORM)
+    @router.post(
+        "/models/{version}/activate",
+        response_class=RedirectResponse,
+        openapi_extra=FORM,
+        **PROTECTED_PAGE,
+    )
     async def activate(request: Request, version: VersionName) -> Response:
         """Let a version serve; the form is that of the page that asks."""
         return await _change(request, f"/models/{version}/activate", done="activation")
 
-    @router.post("/rollback", response_class=RedirectResponse, openapi_extra=FORM)
+    @router.post("/rollback", response_class=RedirectResponse, openapi_extra=FORM, **PROTECTED_PAGE)
     async def roll_back(request: Request) -> Response:
         """Let the version serve again that served before; likewise."""
         return await _change(request, "/models/rollback", done="rollback")

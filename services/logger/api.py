@@ -19,6 +19,7 @@ from services.logger.ingest import (
     store_lines,
 )
 from services.logger.settings import Settings
+from shared.auth import PROTECTED
 from shared.event_stream import EventStream
 from shared.http import ProblemError
 
@@ -50,7 +51,7 @@ def create_router() -> APIRouter:
     """Create the routes; they find their `State` as `request.state.logger`."""
     router = APIRouter()
 
-    @router.post("/events", tags=["events"])
+    @router.post("/events", tags=["events"], **PROTECTED)
     async def post_events(request: Request) -> dict[str, Any]:
         """Store events, one JSON object per line; answers when they are committed."""
         state: State = request.state.logger
@@ -71,6 +72,7 @@ def create_router() -> APIRouter:
         return {
             "undelivered": lag.undelivered,
             "pending": lag.pending,
+            "oldest_s": lag.oldest_s,
             "dead_letters": await state.store.count_dead_letters(),
             "consumer": state.consumer.state(),
         }

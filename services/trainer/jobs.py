@@ -139,6 +139,7 @@ class JobRunner:
         self, job_id: UUID, parameters: TrainingParameters, progress: dict[str, Any]
     ) -> None:
         started = time.monotonic()
+        self._metrics.observe_start()
         status: Status = "failed"
         error: str | None = None
         try:
@@ -152,7 +153,7 @@ class JobRunner:
             error = f"unexpected: {type(exception).__name__}: {exception}"
         finally:
             status = await self._record(job_id, status, progress=progress, error=error)
-            self._metrics.observe_job(status, duration_s=time.monotonic() - started)
+            self._metrics.observe_end(status, duration_s=time.monotonic() - started)
             log.info("job %s %s %s", job_id, status, error or "")
             self._notify()
 
@@ -176,7 +177,7 @@ class JobRunner:
             async for message in process.read_messages():
                 last = message
                 add_progress(progress, last)
-                self._metrics.observe_progress(last.fields)
+                self._metrics.observe_progress(last.stage, last.fields)
                 await self._store_progress(job_id, progress)
         finally:
             self._process = None

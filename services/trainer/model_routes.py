@@ -10,6 +10,7 @@ from services.trainer.adapters.registry import ListedModel
 from services.trainer.core.recommendations import encode_recommendations
 from services.trainer.state import get_state
 from shared.artifacts import fetch_catalog, fetch_model
+from shared.auth import PROTECTED
 from shared.http import ProblemError
 
 LINES = "application/x-ndjson"
@@ -23,7 +24,7 @@ def add_model_routes(router: APIRouter) -> None:
         """List the model versions, newest first."""
         return [_show_model(model) for model in await get_state(request).registry.list_models()]
 
-    @router.post("/models/rollback", tags=["models"])
+    @router.post("/models/rollback", tags=["models"], **PROTECTED)
     async def roll_back(request: Request) -> dict[str, str]:
         """Let the version serve again that served before; again leads further back."""
         return {"active": await get_state(request).registry.roll_back()}
@@ -33,7 +34,7 @@ def add_model_routes(router: APIRouter) -> None:
         """Describe a model version."""
         return _show_model(await get_state(request).registry.get_model(version))
 
-    @router.post("/models/{version}/activate", tags=["models"])
+    @router.post("/models/{version}/activate", tags=["models"], **PROTECTED)
     async def activate(request: Request, version: str) -> dict[str, str]:
         """Let a version serve."""
         await get_state(request).registry.activate(version)

@@ -16,6 +16,7 @@ from services.trainer.progress import OUTCOME
 from services.trainer.scheduler import show_scheduler
 from services.trainer.state import State, get_state
 from services.trainer.train_request import TrainRequest
+from shared.auth import PROTECTED
 from shared.http import ProblemError
 
 EVENT_STREAM = "text/event-stream"
@@ -37,7 +38,7 @@ def add_training_routes(router: APIRouter) -> None:
 
 
 def _add_jobs(router: APIRouter) -> None:
-    @router.post("/train", tags=["training"], status_code=202)
+    @router.post("/train", tags=["training"], status_code=202, **PROTECTED)
     async def start_training(
         request: Request, response: Response, body: TrainRequest | None = None
     ) -> dict[str, Any]:
@@ -61,12 +62,12 @@ def _add_jobs(router: APIRouter) -> None:
 
 
 def _add_job_control(router: APIRouter) -> None:
-    @router.post("/train/{job_id}/cancel", tags=["training"])
+    @router.post("/train/{job_id}/cancel", tags=["training"], **PROTECTED)
     async def cancel_training(request: Request, job_id: UUID) -> dict[str, Any]:
         """Stop a training; 409 if it is over or has published its version."""
         return _show_job(await get_state(request).runner.cancel(job_id))
 
-    @router.post("/train/{job_id}/resume", tags=["training"], status_code=202)
+    @router.post("/train/{job_id}/resume", tags=["training"], status_code=202, **PROTECTED)
     async def resume_training(request: Request, job_id: UUID) -> dict[str, Any]:
         """Let a failed, interrupted or cancelled training go on from its checkpoint."""
         return _show_job(await get_state(request).runner.resume(job_id))

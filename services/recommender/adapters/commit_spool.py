@@ -30,12 +30,14 @@ class Commit(msgspec.Struct, frozen=True, array_like=True):
         before: Tag of the state that it replaces; empty if there was none.
         after: The state to store, its tag first; empty deletes.
         event: The event, encoded.
+        trace: Traceparent of the request, if it is traced.
     """
 
     user: int
     before: bytes
     after: bytes
     event: bytes
+    trace: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,6 +73,11 @@ class CommitSpool:
     def __len__(self) -> int:
         """Return how many commits wait."""
         return len(self._waiting)
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the size of the file."""
+        return self._size
 
     def append(self, commit: Commit) -> None:
         """Keep a commit; it survives this process once this returns.

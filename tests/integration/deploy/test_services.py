@@ -168,6 +168,9 @@ def test_a_spool_that_stays_full_is_given_up(url: str) -> None:
 
 def test_only_the_fallbacks_of_the_recommender_are_counted(url: str) -> None:
     counts = {"session:no_model": 3, "session:no_candidates": 4, "top_pop:no_model": 5, "store": 6}
-    lines = [f'segue_fallbacks_total{{reason="{key}"}} {n}.0' for key, n in counts.items()]
+    lines = [
+        f'segue_fallbacks_total{{experiment="S",reason="{key}",treatment="T1"}} {n}.0'
+        for key, n in counts.items()
+    ]
     Scripted.script += [(200, "\n".join([*lines, ""]))]
     assert count_fallbacks(url, "session") == 7

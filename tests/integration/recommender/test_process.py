@@ -105,20 +105,32 @@ async def test_workers_share_the_port_and_their_metrics(
                             answer = await own.post(f"/{path}/{user}", json=BODY)
                             assert answer.status_code == 200
 
-            async def count() -> float:
+            async def total(*words: str) -> float:
                 lines = (await client.get("/metrics")).text.splitlines()
-                counted = [line for line in lines if line.startswith("segue_playbacks_total")]
-                return sum(float(line.rpartition(" ")[2]) for line in counted if "AA" in line)
+                counted = [line for line in lines if all(word in line for word in words)]
+                return sum(float(line.rpartition(" ")[2]) for line in counted)
+
+            async def count() -> tuple[float, float]:
+                """Count the same twice: by experiment, and by route."""
+                answered = await total(
+                    "segue_request_duration_seconds_count", 'status="200"', "POST"
+                )
+                return await total("segue_playbacks_total", "AA"), answered
 
             await asyncio.gather(*(play(range(n, n + 5)) for n in range(0, 40, 5)))
             with SyncRedis.from_url(valkey.url) as redis:
                 assert redis.xlen(STREAM_KEY) == 120
-            assert await count() == 120
-            killed = find_workers(process)[0]
+            assert await count() == (120, 120)
+            workers = find_workers(process)
+            for worker in workers:
+                assert await total("process_resident_memory_bytes", f'pid="{worker.pid}"') > 2**20
+            assert await total("segue_build_info{") == 1
+            killed = workers[0]
             killed.kill()
             async with asyncio.timeout(30):
                 while len({w.pid for w in find_workers(process)} - {killed.pid}) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await play(range(100, 105))
-            assert await count() == 135
+            assert await count() == (135, 135)
+            assert await total("process_cpu_seconds_total", f'pid="{killed.pid}"') == 0
         assert len(find_workers(process)) == 2

@@ -266,6 +266,7 @@ async def test_metrics_hold_what_a_mean_per_session_needs(edge: Edge) -> None:
     for line in [
         'segue_listened_time_total{experiment="SERVING",treatment="T1"} 0.75',
         'segue_playbacks_total{experiment="SERVING",treatment="T1"} 2.0',
+        'segue_sessions_opened_total{experiment="SERVING",treatment="T1"} 1.0',
         'segue_sessions_total{experiment="SERVING",treatment="T1"} 1.0',
         'segue_listened_time_total{experiment="AA",treatment="T1"} 0.75',
         'segue_exposures_total{experiment="SERVING",recommender="contextual",treatment="T1"} 1.0',
@@ -332,8 +333,11 @@ async def test_fallbacks_are_counted_by_reason(tmp_path: Path) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             assert (await client.post(f"/next/{TREATED}", json=GOOD)).status_code == 200
             lines = (await client.get("/metrics")).text.splitlines()
-    assert 'segue_fallbacks_total{reason="contextual:no_model"} 1.0' in lines
-    assert 'segue_fallbacks_total{reason="top_pop:no_model"} 1.0' in lines
+    arm = 'experiment="SERVING"'
+    assert (
+        f'segue_fallbacks_total{{{arm},reason="contextual:no_model",treatment="T1"}} 1.0' in lines
+    )
+    assert f'segue_fallbacks_total{{{arm},reason="top_pop:no_model",treatment="T1"}} 1.0' in lines
 
 
 async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:

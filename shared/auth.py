@@ -1,0 +1,82 @@
+"""Who may change a service's state: whoever has the token."""
+
+import base64
+import binascii
+import hmac
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request, Security
+from fastapi.security import HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+from pydantic import SecretStr
+
+from shared.http import MEDIA_TYPE, ProblemError
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="token",
+    description="`SEGUE_API_TOKEN`; a service on loopback alone may have none.",
+)
+_UNAUTHORIZED: dict[int | str, dict[str, Any]] = {
+    401: {"description": "The token is missing or wrong.", "content": {MEDIA_TYPE: {}}}
+}
+
+
+def install_token(app: FastAPI, token: SecretStr | None) -> None:
+    """Set what the protected routes of an application ask for; None lets everybody in."""
+    app.state.api_token = None if token is None else token.get_secret_value().encode()
+
+
+async def require_token(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> None:
+    """Let a request through that carries the token.
+
+    Raises:
+        ProblemError: If it does not.
+    """
+    given = credentials.credentials if credentials else None
+    _check(request, given, challenge='Bearer realm="segue"')
+
+
+async def require_browser_token(request: Request) -> None:
+    """Likewise, and let browsers, which cannot send a bearer token, ask their user for it.
+
+    Raises:
+        ProblemError: If the request carries no token.
+    """
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    given = _read_password(value) if scheme.lower() == "basic" else value
+    _check(request, given, challenge='Basic realm="segue", charset="UTF-8"')
+
+
+PROTECTED: dict[str, Any] = {
+    "dependencies": [Security(require_token)],
+    "responses": _UNAUTHORIZED,
+}
+PROTECTED_PAGE: dict[str, Any] = {
+    "dependencies": [Security(require_browser_token)],
+    "responses": _UNAUTHORIZED,
+}
+
+
+def _check(request: Request, given: str | None, *, challenge: str) -> None:
+    expected: bytes | None = request.app.state.api_token
+    # Of the same length or not, a comparison takes the same time.
+    if expected is not None and not hmac.compare_digest((given or "").encode(), expected):
+        detail = "this changes the service's state: send the token (SEGUE_API_TOKEN)"
+        raise ProblemError(
+            401,
+            "Unauthorized",
+            detail,
+            field="Authorization",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+def _read_password(credentials: str) -> str | None:
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
