@@ -1,12 +1,13 @@
 """Who may change a service's state: whoever has the token."""
 
 import base64
-import binascii
 import hmac
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Security
+from fastapi.openapi.models import HTTPBase
 from fastapi.security import HTTPBearer
+from fastapi.security.base import SecurityBase
 from fastapi.security.http import HTTPAuthorizationCredentials
 from pydantic import SecretStr
 
@@ -17,6 +18,24 @@ _bearer = HTTPBearer(
     scheme_name="token",
     description="`SEGUE_API_TOKEN`; a service on loopback alone may have none.",
 )
+
+
+class _BrowserToken(SecurityBase):
+    """Reads the token as browsers send what they asked their user for; or as a bearer's."""
+
+    scheme_name = "browser"
+    model = HTTPBase(
+        scheme="basic", description="For browsers: any name, the token as the password."
+    )
+
+    async def __call__(self, request: Request) -> str | None:
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return value
+        return _read_password(value) if scheme.lower() == "basic" else None
+
+
+_browser = _BrowserToken()
 _UNAUTHORIZED: dict[int | str, dict[str, Any]] = {
     401: {"description": "The token is missing or wrong.", "content": {MEDIA_TYPE: {}}}
 }
@@ -40,14 +59,14 @@ async def require_token(
     _check(request, given, challenge='Bearer realm="segue"')
 
 
-async def require_browser_token(request: Request) -> None:
-    """Likewise, and let browsers, which cannot send a bearer token, ask their user for it.
+async def require_browser_token(
+    request: Request, given: Annotated[str | None, Security(_browser)]
+) -> None:
+    """Likewise, and let browsers, which send no bearer token by themselves, ask their user for it.
 
     Raises:
         ProblemError: If the request carries no token.
     """
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    given = _read_password(value) if scheme.lower() == "basic" else value
     _check(request, given, challenge='Basic realm="segue", charset="UTF-8"')
 
 
@@ -78,5 +97,5 @@ def _check(request: Request, given: str | None, *, challenge: str) -> None:
 def _read_password(credentials: str) -> str | None:
     try:
         return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, or of UTF-8
         return None

@@ -1,12 +1,15 @@
 """Settings of a service's edge: how it logs, and who may change its state."""
 
 import ipaddress
+import re
 from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from shared.logs import LogFormat
+
+_TOKEN = re.compile(r"[!-~]{16,}")
 
 
 class ExposedError(ValueError):
@@ -23,7 +26,6 @@ class EdgeSettings(BaseSettings):
     api_token: SecretStr | None = Field(
         None,
         validation_alias="SEGUE_API_TOKEN",
-        min_length=16,
         description="Bearer token of every request that changes state.",
     )
     allow_no_token: bool = Field(
@@ -36,6 +38,13 @@ class EdgeSettings(BaseSettings):
     @classmethod
     def _read_empty_as_none(cls, value: Any) -> Any:
         return None if value == "" else value
+
+    @field_validator("api_token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
+            raise ValueError("a token is 16 printable ASCII characters or more, without spaces")
+        return token
 
     def check_exposure(self, host: str) -> None:
         """Refuse to listen where others can reach, if nothing asks them for a token.
