@@ -30,6 +30,8 @@ def main() -> int:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
     return 0
 

@@ -60,6 +60,8 @@ async def _serve(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
     await uvicorn.Server(config).serve()
 

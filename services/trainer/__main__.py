@@ -58,6 +58,8 @@ def _serve(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
         # Event streams end with their training; the service does not wait for that to stop.
         timeout_graceful_shutdown=STOP_S,
     )
