@@ -56,6 +56,10 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
 }
 
 
+# Of a problem, on its page too: what lets a browser ask for the token, or come back.
+_KEPT = ("WWW-Authenticate", "Retry-After")
+
+
 @dataclass(frozen=True)
 class Adapters:
     """What a test may replace; None is made from the settings."""
@@ -164,7 +168,10 @@ def _show_problems_as_pages(app: FastAPI, page_maker: Pages) -> None:
             if not pages.wants_html(request):
                 return response
             values = describe(bytes(response.body))
-            return page_maker.render(request, "error.html", values, status=response.status_code)
+            page = page_maker.render(request, "error.html", values, status=response.status_code)
+            kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+            page.headers.update(kept)
+            return page
 
         app.add_exception_handler(kind, handle)
 

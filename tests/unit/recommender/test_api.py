@@ -383,3 +383,23 @@ async def test_a_request_may_ask_why(tmp_path: Path) -> None:
     assert "explanation" not in plain
     assert (refused.status_code, refused.json()["field"]) == (422, "explain")
     assert len(store.events) == 2
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+async def test_a_page_of_another_site_cannot_report(edge: Edge, headers: dict[str, str]) -> None:
+    # A browser sends this without asking first: it needs no declaration of JSON.
+    body = b'{"track": 100, "time": 1}'
+    response = await edge.post("/next/5", content=body, headers=headers)
+    assert (response.status_code, response.json()["title"]) == (403, "Cross-site request")
+    assert not edge.store.events
+    assert response.headers["X-Request-ID"]
+
+
+async def test_a_report_is_answered_with_its_id_and_as_what_it_is(edge: Edge) -> None:
+    answer = await edge.post("/next/5", json=GOOD, headers={"X-Request-ID": "r-7"})
+    assert answer.headers["X-Request-ID"] == "r-7"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    ids = {(await edge.post("/next/5")).headers["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3
