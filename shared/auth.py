@@ -11,7 +11,8 @@ from fastapi.security.base import SecurityBase
 from fastapi.security.http import HTTPAuthorizationCredentials
 from pydantic import SecretStr
 
-from shared.http import MEDIA_TYPE, ProblemError
+from shared.http import ProblemError
+from shared.openapi import problems
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -36,9 +37,6 @@ class _BrowserToken(SecurityBase):
 
 
 _browser = _BrowserToken()
-_UNAUTHORIZED: dict[int | str, dict[str, Any]] = {
-    401: {"description": "The token is missing or wrong.", "content": {MEDIA_TYPE: {}}}
-}
 
 
 def install_token(app: FastAPI, token: SecretStr | None) -> None:
@@ -70,14 +68,15 @@ async def require_browser_token(
     _check(request, given, challenge='Basic realm="segue", charset="UTF-8"')
 
 
-PROTECTED: dict[str, Any] = {
-    "dependencies": [Security(require_token)],
-    "responses": _UNAUTHORIZED,
-}
-PROTECTED_PAGE: dict[str, Any] = {
-    "dependencies": [Security(require_browser_token)],
-    "responses": _UNAUTHORIZED,
-}
+def protect(*statuses: int) -> dict[str, Any]:
+    """Return the options of a route that asks for the token, and of which problems it may tell."""
+    return {"dependencies": [Security(require_token)], "responses": problems(401, *statuses)}
+
+
+def protect_page(*statuses: int) -> dict[str, Any]:
+    """Likewise, of a route that browsers post a form to."""
+    dependencies = [Security(require_browser_token)]
+    return {"dependencies": dependencies, "responses": problems(401, *statuses)}
 
 
 def _check(request: Request, given: str | None, *, challenge: str) -> None:

@@ -20,6 +20,7 @@ from shared.gate import Gate
 from shared.http import ProblemError
 from shared.logs import REQUEST_ID
 from shared.metrics import RequestDurations, show_build
+from shared.openapi import document_problems
 from shared.tracing import HEADER, Tracing, trace
 
 access = logging.getLogger("segue.access")
@@ -76,6 +77,7 @@ def install_edge(
         durations: Told of every answer; made in the registry unless it is there already.
     """
     show_build(registry, service=options.service)
+    document_problems(app)
     app.add_middleware(
         Edge,
         options=options,

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 
-from shared.auth import PROTECTED, PROTECTED_PAGE, install_token
+from shared.auth import install_token, protect, protect_page
 from shared.exposure import EdgeSettings, ExposedError, make_authorization
 from shared.http import install_problem_handlers
 from shared.settings import describe_invalid_settings
@@ -25,11 +25,11 @@ def make_client(token: SecretStr | None) -> httpx.AsyncClient:
     install_problem_handlers(app)
     install_token(app, token)
 
-    @app.post("/change", **PROTECTED)
+    @app.post("/change", **protect())
     async def change() -> str:
         return "changed"
 
-    @app.post("/page", **PROTECTED_PAGE)
+    @app.post("/page", **protect_page())
     async def change_page() -> str:
         return "changed"
 
@@ -82,7 +82,7 @@ async def test_without_a_token_everybody_may() -> None:
 async def test_an_application_that_nobody_gave_a_token_lets_nobody_in() -> None:
     app = FastAPI()
 
-    @app.post("/change", **PROTECTED)
+    @app.post("/change", **protect())
     async def change() -> str:
         return "changed"
 
