@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -21,6 +20,7 @@ from shared.http import ProblemError
 from shared.logs import REQUEST_ID
 from shared.metrics import RequestDurations, show_build
 from shared.openapi import document_problems
+from shared.origin import check_origin
 from shared.tracing import HEADER, Tracing, trace
 
 access = logging.getLogger("segue.access")
@@ -206,23 +206,6 @@ def read_request_id(given: bytes | None) -> str:
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode()
     return f"{_prefix}-{next(_numbers):x}"
-
-
-def check_origin(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse what a page of another site lets a browser send.
-
-    Browsers tell where an unsafe request comes from, and pages cannot change that; programs that
-    are no browsers say nothing.
-
-    Raises:
-        ProblemError: If it comes from another site.
-    """
-    origin = headers.get(b"origin")
-    site = headers.get(b"sec-fetch-site", b"none")
-    host = headers.get(b"host", b"").decode("latin-1")
-    is_ours = origin is None or urlsplit(origin.decode("latin-1")).netloc == host
-    if not is_ours or site not in {b"none", b"same-origin"}:
-        raise ProblemError(403, "Cross-site request", "a page of another site may not do this")
 
 
 def log_access(level: int, method: str, route: str, status: int, duration_s: float) -> None:

@@ -1,5 +1,6 @@
 """Traces, by OpenTelemetry: off unless its standard variables say where to send them."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -112,6 +113,12 @@ def trace(
 ) -> contextlib.AbstractContextManager["Span | None"]:
     """Make a span as `Tracing.span` does; without tracing, nothing."""
     return contextlib.nullcontext() if tracing is None else tracing.span(name, **options)
+
+
+async def close_tracing(tracing: Tracing | None) -> None:
+    """Send what has not been sent, off the event loop: its receiver may be slow, or away."""
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
 
 
 def current_traceparent() -> str | None:

@@ -45,7 +45,7 @@ from shared.http import (
     install_problem_handlers,
 )
 from shared.redis_client import create_redis
-from shared.tracing import Tracing, create_tracing
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     UnknownExperimentError: (404, "No such experiment"),
@@ -111,8 +111,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
                 fetch = fetch_from(await stack.enter_async_context(redis))
             stack.push_async_callback(experiments.close)
-            if tracing is not None:
-                stack.push_async_callback(asyncio.to_thread, tracing.close)
+            stack.push_async_callback(close_tracing, tracing)
             state = State(
                 settings=settings,
                 experiments=experiments,

@@ -25,7 +25,7 @@ from shared.event_stream import EventStream, RedisEventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
 from shared.tasks import in_background
-from shared.tracing import Tracing, create_tracing
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     BodyTooLargeError: (413, "Body too large"),
@@ -77,8 +77,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 options=_consumer_options(settings),
                 tracing=tracing,
             )
-            if tracing is not None:
-                stack.push_async_callback(asyncio.to_thread, tracing.close)
+            stack.push_async_callback(close_tracing, tracing)
             state = State(
                 settings,
                 stream=used.stream,

@@ -25,11 +25,12 @@ from services.recommender.parsing import (
 )
 from services.recommender.telling import describe_report, tell_report
 from shared.catalog import Catalog
-from shared.edge import NOSNIFF, check_origin, read_request_id
+from shared.edge import NOSNIFF, read_request_id
 from shared.events import Event
 from shared.gate import Gate
 from shared.http import ProblemError
 from shared.logs import REQUEST_ID
+from shared.origin import check_origin
 from shared.tracing import Tracing
 
 _JSON = "application/json"

@@ -1,6 +1,5 @@
 """Composition of the recommender."""
 
-import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +29,7 @@ from shared.experiments import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
 from shared.tasks import in_background
-from shared.tracing import Tracing, create_tracing
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
         async with in_background(models.watch()), in_background(store.deliver()):
             yield state
         await store.close()
-        if tracing is not None:
-            await asyncio.to_thread(tracing.close)
+        await close_tracing(tracing)
 
     async def ready() -> Mapping[str, str]:
         try:

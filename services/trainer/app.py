@@ -33,7 +33,7 @@ from shared.edge import EdgeOptions, install_edge
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
 from shared.tasks import in_background
-from shared.tracing import Tracing, create_tracing
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
             jobs = JobStore(used.pool, settings.postgres_dsn)
             runner = JobRunner(settings, jobs, metrics)
             registry = Registry(used.pool, used.redis)
-            if tracing is not None:
-                stack.push_async_callback(asyncio.to_thread, tracing.close)
+            stack.push_async_callback(close_tracing, tracing)
             stack.push_async_callback(runner.stop)
             await _interrupt_leftovers(runner)
             refresh = _refreshing(registry, metrics, interval_s=settings.refresh_interval_s)

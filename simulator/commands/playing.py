@@ -10,7 +10,7 @@ import uvloop
 from rich.console import Console
 
 from shared.catalog import Catalog
-from shared.tracing import create_tracing
+from shared.tracing import close_tracing, create_tracing
 from simulator.adapters.console import ConsoleRecommender, PersonLeftError
 from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.progress import RunProgress
@@ -183,5 +183,4 @@ async def _open_recommender(
                 client, stage.catalog, seed=run.seed, run_id=run.run_id, tracing=tracing
             )
     finally:
-        if tracing is not None:
-            await asyncio.to_thread(tracing.close)
+        await close_tracing(tracing)
