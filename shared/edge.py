@@ -50,12 +50,14 @@ class EdgeOptions:
 
     Attributes:
         service: Its name in metrics.
+        is_local: Whether it listens on loopback alone, and nothing else says by which names.
         tracing: Makes a span of every request; None makes none.
         max_in_flight: Requests being answered at once; more get 429.
         max_body: Bytes of a body; more get 413. None leaves it to the routes.
     """
 
     service: str
+    is_local: bool = False
     tracing: Tracing | None = None
     max_in_flight: int = 200
     max_body: int | None = 64 * 1024
@@ -144,7 +146,7 @@ class Edge:
         limit = self._options.max_body
         try:
             if scope["method"] not in SAFE:
-                check_origin(headers)
+                check_origin(headers, is_local=self._options.is_local)
             if limit is not None:
                 receive = _bound(receive, headers, limit)
             if not is_bounded:

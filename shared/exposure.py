@@ -1,6 +1,5 @@
 """Settings of a service's edge: how it logs, and who may change its state."""
 
-import ipaddress
 import re
 from typing import Any
 
@@ -8,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from shared.logs import LogFormat
+from shared.origin import is_loopback
 
 _TOKEN = re.compile(r"[!-~]{16,}")
 
@@ -52,7 +52,7 @@ class EdgeSettings(BaseSettings):
         Raises:
             ExposedError: If there is no token, and none was wanted on purpose.
         """
-        if self.api_token is None and not self.allow_no_token and not _is_loopback(host):
+        if self.api_token is None and not self.allow_no_token and not is_loopback(host):
             raise ExposedError(
                 f"others can reach {host}, and SEGUE_API_TOKEN is not set: anybody could train, "
                 "activate or feed events. Set it to a secret of 16 characters or more, listen on "
@@ -63,10 +63,3 @@ class EdgeSettings(BaseSettings):
 def make_authorization(token: SecretStr | None) -> dict[str, str]:
     """Return the headers that carry a token; none without one."""
     return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -23,6 +23,7 @@ from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
 from shared.event_stream import EventStream, RedisEventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.origin import is_loopback
 from shared.redis_client import create_redis
 from shared.tasks import in_background
 from shared.tracing import Tracing, close_tracing, create_tracing
@@ -101,6 +102,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_token(app, settings.api_token)
     options = EdgeOptions(
         service="logger",
+        is_local=is_loopback(settings.host),
         tracing=tracing,
         max_in_flight=settings.max_in_flight,
         max_body=None,  # POST /events has a larger one, and sees to it

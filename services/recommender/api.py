@@ -53,6 +53,7 @@ class State(TypedDict):
     models: ModelSource
     store: SessionStore
     tracing: Tracing | None
+    is_local: bool
 
 
 async def status(_: Request) -> Response:
@@ -124,7 +125,7 @@ class Reports:
 
     async def _decide(self, scope: Scope, receive: Receive, headers: Headers) -> Outcome:
         if b"origin" in headers or b"sec-fetch-site" in headers:  # browsers alone send them
-            check_origin(headers)
+            check_origin(headers, is_local=self._state["is_local"])
         explain = parse_explain(scope)
         user = scope["path"].rpartition("/")[2]
         report = await parse_report(headers, receive, message=self._message, user=user)

@@ -28,6 +28,7 @@ from shared.edge import EdgeOptions, install_edge
 from shared.experiments import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
+from shared.origin import is_loopback
 from shared.tasks import in_background
 from shared.tracing import Tracing, close_tracing, create_tracing
 
@@ -74,6 +75,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         models=models,
         store=store,
         tracing=tracing,
+        is_local=is_loopback(settings.host),
     )
     return _assemble(state, max_in_flight=settings.max_in_flight)
 
@@ -137,6 +139,11 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
     install_openapi(app)
     install_problem_handlers(app)
     install_operations(app, ready=ready, registry=metrics.registry)
-    options = EdgeOptions(service="recommender", tracing=tracing, max_in_flight=max_in_flight)
+    options = EdgeOptions(
+        service="recommender",
+        is_local=state["is_local"],
+        tracing=tracing,
+        max_in_flight=max_in_flight,
+    )
     install_edge(app, options, registry=metrics.registry, durations=metrics.requests)
     return app

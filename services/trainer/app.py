@@ -31,6 +31,7 @@ from shared.artifacts import ArtifactError
 from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
 from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.origin import is_loopback
 from shared.redis_client import create_redis
 from shared.tasks import in_background
 from shared.tracing import Tracing, close_tracing, create_tracing
@@ -108,7 +109,8 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_error_map(app, PROBLEMS)
     install_operations(app, ready=ready, registry=metrics.registry)
     install_token(app, settings.api_token)
-    options = EdgeOptions(service="trainer", tracing=tracing)
+    is_local = is_loopback(settings.host)
+    options = EdgeOptions(service="trainer", is_local=is_local, tracing=tracing)
     install_edge(app, options, registry=metrics.registry)
     return app
 

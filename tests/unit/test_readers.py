@@ -216,9 +216,11 @@ def test_request_ids(given_id: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([b"origin", b"host", b"sec-fetch-site"]), st.binary(max_size=40)
-    )
+        st.sampled_from([b"origin", b"host", b"sec-fetch-site"]),
+        st.binary(max_size=40) | st.sampled_from([b"http://[", b"http://[::1]:1", b"null"]),
+    ),
+    st.booleans(),
 )
-def test_origins(headers: dict[bytes, bytes]) -> None:
+def test_origins(headers: dict[bytes, bytes], is_local: bool) -> None:
     with contextlib.suppress(ProblemError):
-        check_origin(headers)
+        check_origin(headers, is_local=is_local)
