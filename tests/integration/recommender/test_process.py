@@ -125,10 +125,8 @@ async def test_workers_share_the_port_and_their_metrics(
             assert await count(client) == (120, 120)
             workers = find_workers(process)
             for worker in workers:
-                assert (
-                    await total(client, "process_resident_memory_bytes", f'pid="{worker.pid}"')
-                    > 2**20
-                )
+                memory = ("process_resident_memory_bytes", f'pid="{worker.pid}"')
+                assert await total(client, *memory) > 2**20
             assert await total(client, "segue_build_info{") == 1
             killed = workers[0]
             killed.kill()

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 from shared.tracing import Tracing
 from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.recommender_client import RemoteRecommender
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import open_session
 from simulator.core.world import make_dynamics
 from simulator.days import open_laboratory
 from tests.tracing import RecordedTracing, span_id, trace_id
@@ -59,7 +59,7 @@ async def play_step(url: str, tracing: Tracing | None) -> None:
         recommender = RemoteRecommender(
             client, WORLD.catalog, seed=1, run_id="run", tracing=tracing
         )
-        session = LiveSession(DYNAMICS, 1, 7)
+        session = open_session(DYNAMICS, 1, 7)
         session.listen((await recommender.recommend(session)).row)
         await recommender.finish(session)
 
@@ -86,7 +86,7 @@ async def test_the_token_goes_with_what_is_posted_and_not_with_what_is_read(
     recorder: Recorder,
 ) -> None:
     async with make_client(recorder.url, TOKEN) as client:
-        await client.post("/train", b"{}", {"Content-Type": "application/json"})
+        await client.post("/train", b"{}", {b"Content-Type": b"application/json"})
         await client.get("/models")
     posted, read = recorder.seen
     assert posted.headers["Authorization"] == TOKEN["Authorization"]
