@@ -13,7 +13,9 @@ from services.dashboard.charts.curves import Curves, draw_losses
 from services.dashboard.core.model_history import find_job, find_losses, make_rows
 from services.dashboard.rendering import HEADERS, both_sizes
 from services.dashboard.state import State, get_state
+from shared.auth import protect_page
 from shared.http import ProblemError
+from shared.openapi import problems
 
 VersionName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
 FileName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+\.[a-z]+$")]
@@ -44,7 +46,7 @@ def _add_pages(router: APIRouter) -> None:
         values = {"rows": make_rows(models), "jobs": jobs, "fault": None, "done": done}
         return state.pages.render(request, "models.html", values)
 
-    @router.get("/models/{version}", response_class=HTMLResponse)
+    @router.get("/models/{version}", response_class=HTMLResponse, responses=problems(404, 503))
     async def show_model(request: Request, version: VersionName) -> Response:
         """Show where a model version came from, how it learnt, and how good it is."""
         state = get_state(request)
@@ -56,7 +58,11 @@ def _add_pages(router: APIRouter) -> None:
         values = {"model": model, "job": job, "losses": chart, "artifacts": artifacts}
         return state.pages.render(request, "model.html", values)
 
-    @router.get("/trainings/{job_id}/artifacts/{name}", response_class=Response)
+    @router.get(
+        "/trainings/{job_id}/artifacts/{name}",
+        response_class=Response,
+        responses=problems(404, 503) | {200: {"content": {"image/png": {}, "text/csv": {}}}},
+    )
     async def get_artifact(request: Request, job_id: UUID, name: FileName) -> Response:
         """Pass on a picture or a table that a training left."""
         trainer = get_state(request).peers.trainer
@@ -69,14 +75,16 @@ def _add_pages(router: APIRouter) -> None:
 
 
 def _add_changes(router: APIRouter) -> None:
-    @router.get("/models/{version}/activate", response_class=HTMLResponse)
+    @router.get(
+        "/models/{version}/activate", response_class=HTMLResponse, responses=problems(404, 503)
+    )
     async def confirm_activation(request: Request, version: VersionName) -> Response:
         """Ask whether a version is to serve."""
         state = get_state(request)
         values = {"kind": "activate", "model": await _fetch_model(state, version)}
         return state.pages.render(request, "confirm.html", values)
 
-    @router.get("/rollback", response_class=HTMLResponse)
+    @router.get("/rollback", response_class=HTMLResponse, responses=problems(503))
     async def confirm_rollback(request: Request) -> Response:
         """Ask whether the version that served before is to serve again."""
         state = get_state(request)
@@ -84,12 +92,24 @@ def _add_changes(router: APIRouter) -> None:
         active = next((model for model in models if model["active"]), None)
         return state.pages.render(request, "confirm.html", {"kind": "rollback", "model": active})
 
-    @router.post("/models/{version}/activate", response_class=RedirectResponse, openapi_extra=FORM)
+    @router.post(
+        "/models/{version}/activate",
+        response_class=RedirectResponse,
+        status_code=303,
+        openapi_extra=FORM,
+        **protect_page(409, 503),
+    )
     async def activate(request: Request, version: VersionName) -> Response:
         """Let a version serve; the form is that of the page that asks."""
         return await _change(request, f"/models/{version}/activate", done="activation")
 
-    @router.post("/rollback", response_class=RedirectResponse, openapi_extra=FORM)
+    @router.post(
+        "/rollback",
+        response_class=RedirectResponse,
+        status_code=303,
+        openapi_extra=FORM,
+        **protect_page(409, 503),
+    )
     async def roll_back(request: Request) -> Response:
         """Let the version serve again that served before; likewise."""
         return await _change(request, "/models/rollback", done="rollback")

@@ -24,6 +24,7 @@ from services.dashboard.experiments import Listed, Outcome
 from services.dashboard.refreshed import Known
 from services.dashboard.rendering import both_sizes
 from services.dashboard.state import State, get_state
+from shared.openapi import problems
 
 Values = dict[str, Any]
 
@@ -36,7 +37,11 @@ def create_router() -> APIRouter:
     async def start() -> str:
         return "/experiments"
 
-    @router.get("/experiments", response_class=HTMLResponse)
+    @router.get(
+        "/experiments",
+        response_class=HTMLResponse,
+        responses=problems(503) | {200: {"content": {"application/json": {}}}},
+    )
     async def list_experiments(request: Request) -> Response:
         """Show all experiments; as JSON to who asks for `application/json`."""
         if not wants_html(request):
@@ -47,7 +52,7 @@ def create_router() -> APIRouter:
         response.headers["Vary"] = "Accept"
         return response
 
-    @router.get("/experiments/{name}", response_class=HTMLResponse)
+    @router.get("/experiments/{name}", response_class=HTMLResponse, responses=problems(404, 503))
     async def show_experiment(request: Request, name: ExperimentName) -> Response:
         """Show what an experiment did."""
         state = get_state(request)

@@ -22,7 +22,7 @@ def main() -> int:
     """Serve; exit 2 with one line if there is nothing that could be served."""
     try:
         settings = Settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         app = create_app(settings)
     except ValidationError as error:
         print(describe_invalid_settings(error), file=sys.stderr)

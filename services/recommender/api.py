@@ -16,11 +16,25 @@ from services.recommender.adapters.session_store import SessionStore, StoreUnava
 from services.recommender.core.decisions import Decider, Outcome, ReusedKeyError, UnknownTrackError
 from services.recommender.core.policies import CatalogExhaustedError
 from services.recommender.core.sessions import Message
-from services.recommender.parsing import parse_explain, parse_id, parse_report
+from services.recommender.parsing import (
+    Headers,
+    parse_explain,
+    parse_id,
+    parse_report,
+    read_headers,
+)
+from services.recommender.telling import describe_report, tell_report
 from shared.catalog import Catalog
+from shared.edge import NOSNIFF, read_request_id
+from shared.events import Event
+from shared.gate import Gate
 from shared.http import ProblemError
+from shared.logs import REQUEST_ID
+from shared.origin import check_origin
+from shared.tracing import Tracing
 
 _JSON = "application/json"
+_CONTENT_TYPE = (b"content-type", b"application/json")
 _DOMAIN_ERRORS = (
     ProblemError,
     UnknownTrackError,
@@ -38,6 +52,8 @@ class State(TypedDict):
     metrics: Metrics
     models: ModelSource
     store: SessionStore
+    tracing: Tracing | None
+    is_local: bool
 
 
 async def status(_: Request) -> Response:
@@ -62,7 +78,7 @@ class Reports:
     cost, and have nothing to do. `openapi.py` describes it.
     """
 
-    def __init__(self, message: Message, state: State, gate: "Gate") -> None:
+    def __init__(self, message: Message, state: State, gate: Gate) -> None:
         """Serve one kind of report, as far as the gate lets it in."""
         self._message: Message = message
         self._route = f"/{message}/{{user}}"
@@ -71,26 +87,48 @@ class Reports:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        headers = read_headers(scope)
+        request_id = read_request_id(headers.get(b"x-request-id"))
+        REQUEST_ID.set(request_id)
+        tracing = self._state["tracing"]
+        if tracing is None:
+            await self._answer(scope, receive, send, headers, request_id)
+            return
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        with tracing.span(f"POST {self._route}", kind="server", parent=parent) as span:
+            status, event = await self._answer(scope, receive, send, headers, request_id)
+            span.set_attributes(describe_report(self._route, status, event))
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, request_id: str
+    ) -> tuple[int, Event | None]:
+        """Answer; return with which status, and the event that was written."""
         metrics = self._state["metrics"]
-        started, status = metrics.seconds(), 500
+        started, status, event = metrics.seconds(), 500, None
         try:
             try:
                 with self._gate:
-                    outcome = await self._decide(scope, receive)
+                    outcome = await self._decide(scope, receive, headers)
             except _DOMAIN_ERRORS as error:
                 response = to_problem(error).to_response()
+                response.headers["x-request-id"] = request_id
                 status = response.status_code
                 await response(scope, receive, send)
-                return
-            status = 200
-            await _send_json(send, outcome.answer)
+            else:
+                status, event = 200, outcome.event
+                await _send_json(send, outcome.answer, request_id)
         finally:
-            metrics.observe_request("POST", self._route, status, metrics.seconds() - started)
+            duration_s = metrics.seconds() - started
+            metrics.requests.observe("POST", self._route, status, duration_s)
+            tell_report(self._route, status, duration_s, event)
+        return status, event
 
-    async def _decide(self, scope: Scope, receive: Receive) -> Outcome:
+    async def _decide(self, scope: Scope, receive: Receive, headers: Headers) -> Outcome:
+        if b"origin" in headers or b"sec-fetch-site" in headers:  # browsers alone send them
+            check_origin(headers, is_local=self._state["is_local"])
         explain = parse_explain(scope)
         user = scope["path"].rpartition("/")[2]
-        report = await parse_report(scope, receive, message=self._message, user=user)
+        report = await parse_report(headers, receive, message=self._message, user=user)
         models = self._state["models"].current  # once: an answer is of one moment's versions
         decide = self._state["decider"].decide
         outcome = await self._state["store"].update(
@@ -100,30 +138,6 @@ class Reports:
         if outcome.event is not None:
             self._state["metrics"].count(outcome.event)
         return outcome
-
-
-class Gate:
-    """Lets only so many in at once: a listener who would wait too long is told so at once."""
-
-    def __init__(self, limit: int) -> None:
-        """Open it for `limit`."""
-        self._limit = limit
-        self._n_inside = 0
-
-    def __enter__(self) -> None:
-        """Go in.
-
-        Raises:
-            ProblemError: If it is full.
-        """
-        if self._n_inside >= self._limit:
-            detail = f"{self._n_inside} requests are being answered"
-            raise ProblemError(429, "Too many requests", detail)
-        self._n_inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        """Leave."""
-        self._n_inside -= 1
 
 
 class Application(FastAPI):
@@ -175,9 +189,9 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(503, "Session store unavailable", str(error))
 
 
-async def _send_json(send: Send, body: bytes) -> None:
+async def _send_json(send: Send, body: bytes, request_id: str) -> None:
     length = (b"content-length", b"%d" % len(body))
-    headers = [(b"content-type", b"application/json"), length]
+    headers = [_CONTENT_TYPE, NOSNIFF, length, (b"x-request-id", request_id.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from services.recommender.adapters.commit_spool import CommitSpool
-from services.recommender.adapters.metrics import Metrics, RequestMetrics
+from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import (
@@ -25,10 +24,13 @@ from services.recommender.core.policies import pinned_versions
 from services.recommender.openapi import install_openapi
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
+from shared.edge import EdgeOptions, install_edge
 from shared.experiments import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
+from shared.origin import is_loopback
 from shared.tasks import in_background
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Adapters:
     store: SessionStore | None = None
     models: ModelSource | None = None
     clock: Clock = field(default_factory=Clock)
+    tracing: Tracing | None = None
 
 
 def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
@@ -54,7 +57,8 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     experiments = load_experiments(settings.experiments)
     decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
     metrics = Metrics(experiments.serving, adapters.clock)
-    store = adapters.store or _create_store(settings, metrics)
+    tracing = adapters.tracing or create_tracing("recommender")
+    store = adapters.store or _create_store(settings, metrics, tracing)
     models = adapters.models or ModelHolder(
         settings.redis_url,
         catalog,
@@ -64,7 +68,15 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         metrics=metrics,
         clock=adapters.clock,
     )
-    state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
+    state = State(
+        catalog=catalog,
+        decider=decider,
+        metrics=metrics,
+        models=models,
+        store=store,
+        tracing=tracing,
+        is_local=is_loopback(settings.host),
+    )
     return _assemble(state, max_in_flight=settings.max_in_flight)
 
 
@@ -77,17 +89,18 @@ def create_worker_app() -> FastAPI:
         InvalidExperimentsError: If the experiments cannot be served.
     """
     settings = Settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)
     gc.freeze()  # the catalogue stays: the collector need not visit it again
     return app
 
 
-def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
+def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> SessionStore:
     store = RedisSessionStore(
         RedisConnection(settings.redis_url),
         timeout_s=settings.session_timeout_s,
         deadline_s=settings.deadline_s,
+        tracing=tracing,
     )
     if settings.spool is None:
         return store
@@ -103,6 +116,7 @@ def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
 
 def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
+    tracing = state["tracing"]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -110,6 +124,7 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
         async with in_background(models.watch()), in_background(store.deliver()):
             yield state
         await store.close()
+        await close_tracing(tracing)
 
     async def ready() -> Mapping[str, str]:
         try:
@@ -124,6 +139,11 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
     install_openapi(app)
     install_problem_handlers(app)
     install_operations(app, ready=ready, registry=metrics.registry)
-    paths = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(RequestMetrics, metrics=metrics, paths=paths)
+    options = EdgeOptions(
+        service="recommender",
+        is_local=state["is_local"],
+        tracing=tracing,
+        max_in_flight=max_in_flight,
+    )
+    install_edge(app, options, registry=metrics.registry, durations=metrics.requests)
     return app

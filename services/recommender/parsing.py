@@ -1,6 +1,7 @@
 """From an HTTP request to a report: strict, bounded, and naming the field at fault."""
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 from starlette.datastructures import QueryParams
@@ -16,7 +17,19 @@ MAX_KEY = 200
 _ID = re.compile(r"[0-9]{1,10}", re.ASCII)
 _KEY = re.compile(rb"[\x20-\x7e]{1,%d}" % MAX_KEY)
 _FIELD = re.compile(r"(?:`\$\.|field `)(\w+)")
-_READ = frozenset({b"idempotency-key", b"content-type", b"content-length"})
+_READ = frozenset(
+    {
+        b"idempotency-key",
+        b"content-type",
+        b"content-length",
+        b"x-request-id",
+        b"traceparent",
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+    }
+)
+Headers = Mapping[bytes, bytes]
 
 
 class PlaybackBody(msgspec.Struct, frozen=True):
@@ -34,11 +47,18 @@ class PlaybackBody(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(PlaybackBody)
 
 
-async def parse_report(scope: Scope, receive: Receive, *, message: Message, user: str) -> Report:
+def read_headers(scope: Scope) -> Headers:
+    """Return the headers that matter here; of a repeated one, the first counts."""
+    return {name: value for name, value in reversed(scope["headers"]) if name in _READ}
+
+
+async def parse_report(
+    headers: Headers, receive: Receive, *, message: Message, user: str
+) -> Report:
     """Read a report.
 
     Args:
-        scope: Of the request.
+        headers: Of the request.
         receive: Gives its body.
         message: What it reports.
         user: The path's last part.
@@ -47,8 +67,6 @@ async def parse_report(scope: Scope, receive: Receive, *, message: Message, user
         ProblemError: If any part of the request is not what it should be.
     """
     user_id = parse_id(user, field="user")
-    # Reversed: of a repeated header, the first counts.
-    headers = {name: value for name, value in reversed(scope["headers"]) if name in _READ}
     key = _parse_key(headers.get(b"idempotency-key"))
     _check_content_type(headers.get(b"content-type", b""))
     body = _parse_body(await _read_body(receive, declared=headers.get(b"content-length", b"")))

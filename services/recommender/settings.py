@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.exposure import EdgeSettings
 
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Settings(BaseSettings):
+class Settings(EdgeSettings):
     """Read from `SEGUE_RECOMMENDER_*`; what services share from `SEGUE_*`.
 
     Attributes:
         redis_url: Sessions, events, catalogue and model versions.
-        log_level: Of the service's own logger.
         host: Address to listen on.
         port: Port to listen on.
         workers: Processes that share the port.
@@ -34,7 +35,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SEGUE_RECOMMENDER_", populate_by_name=True)
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="SEGUE_REDIS_URL")
-    log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
     host: str = "127.0.0.1"
     port: int = 5001
     workers: Annotated[int, Field(ge=1, le=64)] = 1

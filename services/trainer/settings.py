@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from services.trainer.core.schedule import parse_schedule
 from services.trainer.train_request import TrainRequest
+from shared.exposure import EdgeSettings
 
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(gt=0)]
 
 
-class Settings(BaseSettings):
-    """`SEGUE_TRAINER_*`, and three variables shared by every service."""
+class Settings(EdgeSettings):
+    """`SEGUE_TRAINER_*`, and variables shared by every service."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_TRAINER_", populate_by_name=True)
 
@@ -22,7 +23,6 @@ class Settings(BaseSettings):
     postgres_dsn: str = Field(
         "postgresql://postgres@127.0.0.1:5432/segue", validation_alias="SEGUE_POSTGRES_DSN"
     )
-    log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
 
     host: str = "127.0.0.1"
     port: int = Field(5002, ge=0, le=65535)

@@ -105,6 +105,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         **{f"SEGUE_{name.upper()}_PORT": str(free_port()) for name in PROGRAMS},
         **SIZES,
         "SEGUE_STATE": str(folder / "state"),
+        "SEGUE_API_TOKEN": "",  # whatever a .env says
         "SEGUE_SIMULATOR_WORLD": str(folder / "state" / "world"),
     }
     port = environment["SEGUE_RECOMMENDER_PORT"]

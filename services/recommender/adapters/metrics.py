@@ -1,16 +1,13 @@
 """The recommender's metrics."""
 
 import os
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.recommender.core.decisions import Clock
 from shared.events import Event
-from shared.metrics import FOLDER_VARIABLE
+from shared.metrics import FOLDER_VARIABLE, RequestDurations
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -25,13 +22,7 @@ class Metrics:
         self._shown: str | None = None
         arm = ("experiment", "treatment")
         self.seconds = clock.seconds
-        self._duration = Histogram(
-            "segue_request_duration_seconds",
-            "Time to answer, by route and status.",
-            ("method", "route", "status"),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
+        self.requests = RequestDurations(registry)
         self._listened = Counter(
             "segue_listened_time",
             "Sum of listened fractions; over segue_sessions_total: mean time per session.",
@@ -44,6 +35,9 @@ class Metrics:
             arm,
             registry=registry,
         )
+        self._opened = Counter(
+            "segue_sessions_opened", "Sessions that a first report opened.", arm, registry=registry
+        )
         self._sessions = Counter(
             "segue_sessions", "Sessions that the listener closed.", arm, registry=registry
         )
@@ -54,7 +48,10 @@ class Metrics:
             registry=registry,
         )
         self._fallbacks = Counter(
-            "segue_fallbacks", "Recommenders that could not answer.", ("reason",), registry=registry
+            "segue_fallbacks",
+            "Recommenders that could not answer, by the serving experiment's treatment.",
+            (*arm, "reason"),
+            registry=registry,
         )
         self._model_info = Gauge(
             "segue_model_info",
@@ -78,6 +75,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._spool_bytes = Gauge(
+            "segue_spool_bytes",
+            "Size of these on disk.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._decisions = Histogram(
             "segue_decision_seconds",
             "Time to decide, by the serving experiment's treatment.",
@@ -86,35 +89,31 @@ class Metrics:
             registry=registry,
         )
         # A labelled child is found by a lock and a hash of all labels: once per combination.
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
+        self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter, Counter]] = {}
         self._exposed: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
-
-    def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
-        """Record how long an answer took; a route is a template: ids must not become labels."""
-        child = self._durations.get((method, route, status))
-        if child is None:
-            child = self._duration.labels(method, route, status)
-            self._durations[method, route, status] = child
-        child.observe(duration_s)
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
         for name, treatment in event.experiments.items():
             arm = self._arms.get((name, treatment))
             if arm is None:
-                metrics = (self._listened, self._playbacks, self._sessions)
-                listened, playbacks, sessions = (m.labels(name, treatment) for m in metrics)
-                arm = self._arms[name, treatment] = listened, playbacks, sessions
+                arm = self._arms[name, treatment] = (
+                    self._listened.labels(name, treatment),
+                    self._playbacks.labels(name, treatment),
+                    self._opened.labels(name, treatment),
+                    self._sessions.labels(name, treatment),
+                )
             arm[0].inc(event.time)
             arm[1].inc()
-            if event.message == "last":
+            if event.position == 0:
                 arm[2].inc()
+            if event.message == "last":
+                arm[3].inc()
+        treatment = event.experiments.get(self._serving, "default")
         if event.recommender is not None:
-            treatment = event.experiments.get(self._serving, "default")
             self._count_exposure(treatment, event.recommender, event.latency or 0.0)
         for reason in event.fallback.split(",") if event.fallback else ():
-            self._fallbacks.labels(reason).inc()
+            self._fallbacks.labels(self._serving, treatment, reason).inc()
 
     def _count_exposure(self, treatment: str, recommender: str, latency_s: float) -> None:
         found = self._exposed.get((treatment, recommender))
@@ -135,41 +134,11 @@ class Metrics:
         self._model_info.labels(version).set(1)
         self._model_created.set(created_at.timestamp())
 
-    def show_spooled(self, n_commits: int) -> None:
-        """Show how many commits wait for Redis."""
+    def show_spooled(self, n_commits: int, n_bytes: int) -> None:
+        """Show what waits for Redis."""
         self._spooled.set(n_commits)
+        self._spool_bytes.set(n_bytes)
 
     def count_refused(self, reason: str) -> None:
         """Count a model version that must not serve."""
         self._refused.labels(reason).inc()
-
-
-class RequestMetrics:
-    """ASGI middleware that times every request but reports, which time themselves."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
-        """Wrap the application; `paths` gives the route's template per endpoint."""
-        self._app = app
-        self._paths = paths
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Time one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = self._metrics.seconds()
-        status = 500
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        finally:
-            route = self._paths.get(scope.get("endpoint"), "unmatched")
-            elapsed = self._metrics.seconds() - started
-            self._metrics.observe_request(scope["method"], route, status, elapsed)

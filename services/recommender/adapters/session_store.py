@@ -10,11 +10,12 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from services.recommender.adapters.commit_spool import Commit
-from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.redis_connection import RedisConnection, Word
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
-from shared.event_stream import FIELD, STREAM_KEY
+from shared.event_stream import FIELD, STREAM_KEY, TRACE_FIELD
 from shared.events import Event, encode_event
+from shared.tracing import Tracing, current_traceparent
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ if ARGV[2] == '' then
 else
     redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 end
-redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
+redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5], unpack(ARGV, 7))
 return 1
 """
 
@@ -87,14 +88,23 @@ class SessionStore(Protocol):
 class RedisSessionStore:
     """One key per listener, beside the event stream."""
 
-    def __init__(self, redis: RedisConnection, *, timeout_s: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        redis: RedisConnection,
+        *,
+        timeout_s: int,
+        deadline_s: float,
+        tracing: Tracing | None = None,
+    ) -> None:
         """Wrap a connection.
 
         Args:
             redis: Opened by the first update.
             timeout_s: A state is forgotten after that long without a request.
             deadline_s: What an update may take.
+            tracing: Makes a span of every commit.
         """
+        self._tracing = tracing
         self._redis = redis
         self.timeout_s = timeout_s
         self._deadline_s = deadline_s
@@ -138,7 +148,8 @@ class RedisSessionStore:
         try:
             async with asyncio.timeout(self._deadline_s):
                 if not await self._commit(commit, is_late=True):
-                    await self._redis.execute("XADD", STREAM_KEY, "*", FIELD, commit.event)
+                    fields = (FIELD, commit.event, *_trace_fields(commit))
+                    await self._redis.execute("XADD", STREAM_KEY, "*", *fields)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
@@ -158,6 +169,12 @@ class RedisSessionStore:
         keys = (2, _key(commit.user), STREAM_KEY)
         late = b"late" if is_late else b""
         words = (*keys, commit.before, commit.after, self.timeout_s, FIELD, commit.event, late)
+        if self._tracing is None:
+            return await self._evaluate(*words)
+        with self._tracing.span("redis.commit", kind="producer"):
+            return await self._evaluate(*words, *_trace_fields(commit))
+
+    async def _evaluate(self, *words: Word) -> bool:
         try:
             return bool(await self._redis.execute("EVALSHA", _COMMIT_SHA, *words))
         except ResponseError as error:
@@ -184,7 +201,12 @@ def make_commit(user: int, before: bytes, outcome: Outcome) -> Commit:
     """
     assert outcome.event is not None  # noqa: S101 - narrows for the type checker
     after = b"" if outcome.state is None else encode_state(outcome.state, outcome.event)
-    return Commit(user, before[:_TAG], after, encode_event(outcome.event))
+    trace = current_traceparent() or ""
+    return Commit(user, before[:_TAG], after, encode_event(outcome.event), trace)
+
+
+def _trace_fields(commit: Commit) -> tuple[Word, ...]:
+    return (TRACE_FIELD, commit.trace) if commit.trace else ()
 
 
 def _key(user: int) -> str:

@@ -37,7 +37,7 @@ class SpoolingSessionStore:
         *,
         seconds: Callable[[], float],
         rest_s: float,
-        on_change: Callable[[int], None] = lambda _: None,
+        on_change: Callable[[int, int], None] = lambda _, __: None,
     ) -> None:
         """Wrap a store.
 
@@ -46,7 +46,7 @@ class SpoolingSessionStore:
             spool: What could not be committed.
             seconds: A monotonic clock.
             rest_s: How long Redis is left alone after a failure.
-            on_change: Told how many commits wait.
+            on_change: Told how many commits wait, and their size in bytes.
         """
         self._store = store
         self._spool = spool
@@ -57,7 +57,7 @@ class SpoolingSessionStore:
         self._behind = spool.users()
         self._has_work = asyncio.Event()
         self._on_change = on_change
-        on_change(len(spool))
+        on_change(len(spool), spool.n_bytes)
 
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Apply a transition, in Redis or in memory.
@@ -111,7 +111,7 @@ class SpoolingSessionStore:
             raise StoreUnavailableError(f"Redis does not answer; the spool: {error}") from error
         self._behind[commit.user] = commit.after
         self._has_work.set()
-        self._on_change(len(self._spool))
+        self._on_change(len(self._spool), self._spool.n_bytes)
 
     async def _deliver_first(self) -> None:
         commit = self._spool.first()
@@ -123,7 +123,7 @@ class SpoolingSessionStore:
             return
         self._rests_until = 0.0
         self._spool.drop_first()
-        self._on_change(len(self._spool))
+        self._on_change(len(self._spool), self._spool.n_bytes)
         if self._behind.get(commit.user) == commit.after:
             del self._behind[commit.user]
             self._recent.put(commit.user, commit.after)

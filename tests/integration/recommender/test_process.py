@@ -91,6 +91,20 @@ def find_workers(process: psutil.Process) -> list[psutil.Process]:
     return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
 
 
+async def total(client: httpx.AsyncClient, *words: str) -> float:
+    """Return the sum of the metrics whose line has all these words."""
+    lines = (await client.get("/metrics")).text.splitlines()
+    counted = [line for line in lines if all(word in line for word in words)]
+    return sum(float(line.rpartition(" ")[2]) for line in counted)
+
+
+async def count(client: httpx.AsyncClient) -> tuple[float, float]:
+    """Count the playbacks twice: by experiment, and by route."""
+    answered = ("segue_request_duration_seconds_count", 'status="200"', "POST")
+    by_experiment = await total(client, "segue_playbacks_total", "AA")
+    return by_experiment, await total(client, *answered)
+
+
 async def test_workers_share_the_port_and_their_metrics(
     valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,20 +119,21 @@ async def test_workers_share_the_port_and_their_metrics(
                             answer = await own.post(f"/{path}/{user}", json=BODY)
                             assert answer.status_code == 200
 
-            async def count() -> float:
-                lines = (await client.get("/metrics")).text.splitlines()
-                counted = [line for line in lines if line.startswith("segue_playbacks_total")]
-                return sum(float(line.rpartition(" ")[2]) for line in counted if "AA" in line)
-
             await asyncio.gather(*(play(range(n, n + 5)) for n in range(0, 40, 5)))
             with SyncRedis.from_url(valkey.url) as redis:
                 assert redis.xlen(STREAM_KEY) == 120
-            assert await count() == 120
-            killed = find_workers(process)[0]
+            assert await count(client) == (120, 120)
+            workers = find_workers(process)
+            for worker in workers:
+                memory = ("process_resident_memory_bytes", f'pid="{worker.pid}"')
+                assert await total(client, *memory) > 2**20
+            assert await total(client, "segue_build_info{") == 1
+            killed = workers[0]
             killed.kill()
             async with asyncio.timeout(30):
                 while len({w.pid for w in find_workers(process)} - {killed.pid}) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await play(range(100, 105))
-            assert await count() == 135
+            assert await count(client) == (135, 135)
+            assert await total(client, "process_cpu_seconds_total", f'pid="{killed.pid}"') == 0
         assert len(find_workers(process)) == 2

@@ -310,7 +310,7 @@ class Dashboard:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Dashboard]:
+async def serving(folder: Path, **changes: Any) -> AsyncIterator[Dashboard]:
     """Serve the dashboard; time stands still unless the test moves it."""
     definitions = folder / "experiments.yaml"
     definitions.write_text(EXPERIMENTS)
@@ -328,7 +328,7 @@ async def serving(folder: Path) -> AsyncIterator[Dashboard]:
         seconds=lambda: clock[0],
         now=lambda: NOW,
     )
-    settings = Settings(experiments=definitions, patience_s=30, fresh_s=5)
+    settings = Settings(experiments=definitions, patience_s=30, fresh_s=5, **changes)
     async with LifespanManager(create_app(settings, adapters)) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
