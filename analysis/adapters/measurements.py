@@ -23,9 +23,9 @@ from analysis.core.moments import MetricAggregate, RatioMoments, linearise
 
 NOT_ALLOWED = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
 
-MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)]
+MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)][1:]  # after n_users
 RETENTION_DAYS = 7  # within which a user must come back
-MOST_REQUESTS = 200_000  # that quantiles are of; beyond that they are of a sample of users
+MOST_REQUESTS = 100_000  # that quantiles are of; beyond that they are of a sample of users
 
 
 class DatabaseError(RuntimeError):
@@ -96,9 +96,12 @@ async def _fetch_metrics(
     metrics = {}
     for row in await connection.fetch(listeners.complete(METRICS), *arguments, RETENTION_DAYS):
         for name in METRIC_NAMES:
-            moments = RatioMoments(**dict(zip(MOMENTS, row[name], strict=True)))
-            if moments.n_users:
-                metrics[row["treatment"], name] = linearise(moments)
+            n_users, *moments = row[name]
+            if n_users:
+                named = dict(zip(MOMENTS, moments, strict=True))
+                metrics[row["treatment"], name] = linearise(
+                    RatioMoments(n_users=int(n_users), **named)
+                )
     for row in await connection.fetch(listeners.complete(QUANTILES), *arguments, MOST_REQUESTS):
         metrics[row["treatment"], row["metric"]] = MetricAggregate(
             row["n_users"], row["mean"], row["variance"]
@@ -129,9 +132,7 @@ async def fetch_user_values(
     """Fetch every user's value, per metric; empty if the arm has no users."""
     listeners = choose_listeners(since=since, until=until)
     query = listeners.complete(USER_VALUES)
-    row = await connection.fetchrow(
-        query, experiment, *listeners.bounds, RETENTION_DAYS, treatment
-    )
+    row = await connection.fetchrow(query, experiment, *listeners.bounds, RETENTION_DAYS, treatment)
     values = {}
     for name in METRIC_NAMES:
         pairs = zip(row[name] or [], row[f"{name} by"] or itertools.repeat(1.0), strict=False)

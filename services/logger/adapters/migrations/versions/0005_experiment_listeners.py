@@ -21,6 +21,7 @@ ALTER TABLE events
     ADD COLUMN stored_in bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint;
 COMMENT ON COLUMN events.stored_in IS 'Number of the transaction that stored it.';
 CREATE INDEX events_stored_in ON events USING brin (stored_in) WITH (autosummarize = on);
+ANALYZE events (stored_in);  -- without, Postgres would not know what the index is good for
 
 ALTER TABLE listening_days_refreshed ADD COLUMN seen pg_snapshot;
 COMMENT ON COLUMN listening_days_refreshed.seen IS
@@ -190,7 +191,7 @@ $$;
 COMMENT ON FUNCTION refresh_listening_days IS
     'Brings listening_days and experiment_listeners up to date with the events stored since; '
     'returns the days made anew.';
-"""
+"""  # noqa: S608 - our own text
 
 UPGRADE = STORED_IN + EXPERIMENT_LISTENERS + FUNCTIONS + REFRESH
 DOWNGRADE = f"""
