@@ -25,6 +25,7 @@ from services.dashboard.adapters.catalog import (
     FetchCatalog,
     fetch_from,
 )
+from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peer, PeerAwayError, Peers
 from services.dashboard.adapters.results import PostgresResults, ResultsSource
 from services.dashboard.core.listening import Listeners, NoSuchArmError
@@ -103,6 +104,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 experiments=experiments,
                 peers=peers,
                 catalog=CatalogHolder(fetch, seconds=adapters.seconds),
+                maps=Maps(peers),
                 listeners=Listeners(
                     timeout_s=settings.listening_timeout_s, seconds=adapters.seconds
                 ),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from services.dashboard.adapters.catalog import CatalogHolder
+from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peers
 from services.dashboard.core.listening import Listeners
 from services.dashboard.experiments import Experiments
@@ -21,6 +22,7 @@ class State:
     experiments: Experiments
     peers: Peers
     catalog: CatalogHolder
+    maps: Maps
     listeners: Listeners
     pulse: Pulse
     pages: Pages
