@@ -1,5 +1,7 @@
 """The map of the embeddings: drawn in a page, coloured, searched."""
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -14,7 +16,6 @@ from services.dashboard.core.track_map import (
 )
 from services.dashboard.core.track_search import TrackIndex
 from shared.catalog import Track, make_catalog
-import itertools
 
 TRACKS = [
     Track(10 * i, f"Artist {i % 12}", f"Title {i}", f"genre {i % 3}" if i < 9 else None)
