@@ -57,6 +57,7 @@ class Pages:
         )
         self._environment.globals["static_version"] = _static_version()
         self._environment.globals["metric_names"] = formats.METRIC_NAMES
+        self._environment.globals["describe_metric"] = formats.describe_metric
         self._environment.filters |= {
             "percent": formats.format_percent,
             "interval": formats.format_interval,

@@ -10,7 +10,7 @@ from services.dashboard.core.track_search import TrackIndex
 from shared.catalog import Track
 
 WIDTH, HEIGHT, MARGIN = 1000.0, 640.0, 24.0
-N_COLOURS = 8
+N_COLOURS = 12
 N_LABELS = 8
 _LABEL_HEIGHT = 26.0
 
