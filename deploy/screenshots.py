@@ -84,6 +84,15 @@ def open_model(page: Page, address: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
+def open_map(page: Page, address: str) -> None:
+    """Open the map of the version that serves, and search an artist in it."""
+    open_model(page, address)
+    artist = (page.locator(".points title").last.text_content() or "").split(" · ")[1]
+    page.get_by_label("Find a track or an artist").fill(artist)
+    page.locator(".found circle").first.wait_for()
+    page.evaluate("document.activeElement.blur()")
+
+
 def open_live(page: Page, address: str) -> None:
     """Open what happens now, and wait for its first rates."""
     page.goto(f"{address}/live")
@@ -105,17 +114,20 @@ PICTURES = (
     Picture("experiment-phone", open_experiment, PHONE),
     Picture("models", go_to("/models")),
     Picture("model", open_model),
+    Picture("map", open_map),
     Picture("live", open_live),
     Picture("listening", listen),
     Picture("listening-phone", listen, PHONE),
 )
 
 
-def take_pictures(browser: Browser, address: str, folder: Path) -> Iterator[Path]:
+def take_pictures(
+    browser: Browser, address: str, folder: Path, *, schemes: Sequence[str] = ("light", "dark")
+) -> Iterator[Path]:
     """Take every picture by day and by night; yield each file."""
     for picture in PICTURES:
         width, height = picture.size
-        for scheme in ("light", "dark"):
+        for scheme in schemes:
             context = browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,
