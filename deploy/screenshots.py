@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -22,6 +22,8 @@ from deploy.local.settings import SettingsError, parse_settings, read_environmen
 IMAGES = ROOT / "docs" / "images"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = (1200, 900), (390, 844)
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 LISTENED = ("100", "75", "0", "90")
 
 
@@ -122,7 +124,7 @@ PICTURES = (
 
 
 def take_pictures(
-    browser: Browser, address: str, folder: Path, *, schemes: Sequence[str] = ("light", "dark")
+    browser: Browser, address: str, folder: Path, *, schemes: Sequence[Scheme] = SCHEMES
 ) -> Iterator[Path]:
     """Take every picture by day and by night; yield each file."""
     for picture in PICTURES:
