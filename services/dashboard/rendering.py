@@ -63,7 +63,6 @@ class Pages:
             "interval": formats.format_interval,
             "mean": formats.format_mean,
             "count": formats.format_count,
-            "value": formats.format_value,
             "p_value": formats.format_p_value,
             "share": formats.format_share,
             "time": formats.format_time,

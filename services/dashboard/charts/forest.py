@@ -72,7 +72,7 @@ def _draw_panel(axes: Axes, effects: Sequence[Effect], *, narrow: bool) -> None:
         labels.append(_label(effect, is_first=is_first, is_several=is_several, narrow=narrow))
     axes.set_yticks(places, labels, color=INK)
     axes.set_ylim(place - _ROW * 0.7, _ROW * 0.7)
-    scale.tell(axes, n_ticks=4 if narrow else 8)
+    scale.tell(axes, n_ticks=3 if narrow else 8)
 
 
 def _draw_effect(axes: Axes, effect: Effect, place: float, scale: "_Scale") -> None:
@@ -117,7 +117,7 @@ class _Scale:
         margin = 0.04 * (self._high - self._low)
         axes.set_xlim(self._low - margin, self._high + margin)
         if not self._is_log:
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}%" if value else "0")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:+,g}%" if value else "0")
             axes.locator_params(axis="x", nbins=n_ticks)
             return
         inside = [tick for tick in _TICKS if not self.is_beyond(tick)]

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 NONE = "—"
+_ACRONYMS = {"mse", "ndcg"}
 _LARGEST_PERCENT = 99_999  # beyond it a change says that nothing is known
 
 METRIC_NAMES = {
@@ -57,7 +58,8 @@ def format_value(value: float) -> str:
 
 def describe_metric(name: str, value: float) -> tuple[str, str]:
     """Name a figure of a model version for readers, and write it with its unit."""
-    words = name.removeprefix("n_").replace("_", " ")
+    spaced = name.removeprefix("n_").replace("_", " ")
+    words = " ".join(w.upper() if w in _ACRONYMS else w for w in spaced.split())
     if name.endswith("_bytes"):
         return words.removesuffix(" bytes"), f"{value / 1e6:,.0f} MB"
     if name.endswith("_s"):

@@ -13,6 +13,7 @@ WIDTH, HEIGHT, MARGIN = 1000.0, 640.0, 24.0
 N_COLOURS = 12
 N_LABELS = 8
 _LABEL_HEIGHT = 26.0
+_RIGHT = 0.7 * WIDTH  # of which names are written to the left
 
 Colouring = Literal["genre", "artist"]
 
@@ -57,12 +58,20 @@ class Point(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A found track's name, beside its point but not over another name."""
+    """A found track's name, beside its point but not over another name.
+
+    Attributes:
+        text: The name.
+        x, y: Place of the point's side of it.
+        is_left: Whether it is written to the left of the point.
+        point_y: Height of the point, from which a line leads to it if it was moved.
+    """
 
     text: str
     x: float
     y: float
     is_left: bool
+    point_y: float
 
 
 class TrackMap(NamedTuple):
@@ -145,5 +154,6 @@ def _label(points: Sequence[Point]) -> list[Label]:
     for point in sorted(points, key=lambda each: each.y):
         above = labels[-1].y if labels else -_LABEL_HEIGHT
         y = min(max(point.y, above + _LABEL_HEIGHT), HEIGHT - 4)
-        labels.append(Label(point.track.title, point.x, y, point.x > WIDTH * 0.72))
+        is_left = point.x > _RIGHT
+        labels.append(Label(point.track.title, point.x, y, is_left, point.y))
     return labels
