@@ -29,6 +29,7 @@ from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peer, PeerAwayError, Peers
 from services.dashboard.adapters.results import PostgresResults, ResultsSource
 from services.dashboard.core.listening import Listeners, NoSuchArmError
+from services.dashboard.drawings import Drawings
 from services.dashboard.experiments import Experiments, UnknownExperimentError
 from services.dashboard.pulse import Pulse
 from services.dashboard.rendering import STATIC, Pages
@@ -99,9 +100,12 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
                 fetch = fetch_from(await stack.enter_async_context(redis))
             stack.push_async_callback(experiments.close)
+            drawings = Drawings(pages.draw_results)
+            stack.push_async_callback(drawings.close)
             state = State(
                 settings=settings,
                 experiments=experiments,
+                drawings=drawings,
                 peers=peers,
                 catalog=CatalogHolder(fetch, seconds=adapters.seconds),
                 maps=Maps(peers),

@@ -8,6 +8,7 @@ from services.dashboard.adapters.catalog import CatalogHolder
 from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peers
 from services.dashboard.core.listening import Listeners
+from services.dashboard.drawings import Drawings
 from services.dashboard.experiments import Experiments
 from services.dashboard.pulse import Pulse
 from services.dashboard.rendering import Pages
@@ -20,6 +21,7 @@ class State:
 
     settings: Settings
     experiments: Experiments
+    drawings: Drawings
     peers: Peers
     catalog: CatalogHolder
     maps: Maps
