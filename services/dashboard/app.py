@@ -25,9 +25,11 @@ from services.dashboard.adapters.catalog import (
     FetchCatalog,
     fetch_from,
 )
+from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peer, PeerAwayError, Peers
 from services.dashboard.adapters.results import PostgresResults, ResultsSource
 from services.dashboard.core.listening import Listeners, NoSuchArmError
+from services.dashboard.drawings import Drawings
 from services.dashboard.experiments import Experiments, UnknownExperimentError
 from services.dashboard.pulse import Pulse
 from services.dashboard.rendering import STATIC, Pages
@@ -112,11 +114,15 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 fetch = fetch_from(await stack.enter_async_context(redis))
             stack.push_async_callback(experiments.close)
             stack.push_async_callback(close_tracing, tracing)
+            drawings = Drawings(pages.draw_results)
+            stack.push_async_callback(drawings.close)
             state = State(
                 settings=settings,
                 experiments=experiments,
+                drawings=drawings,
                 peers=peers,
                 catalog=CatalogHolder(fetch, seconds=adapters.seconds),
+                maps=Maps(peers),
                 listeners=Listeners(
                     timeout_s=settings.listening_timeout_s, seconds=adapters.seconds
                 ),

@@ -4,13 +4,16 @@ import asyncio
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 
-from services.dashboard.adapters.peers import PeerAwayError, PeerRefusalError
+from services.dashboard.adapters.catalog import CatalogAwayError
+from services.dashboard.adapters.maps import MAP_NAME
+from services.dashboard.adapters.peers import JSON, PeerAwayError, PeerRefusalError
 from services.dashboard.charts.curves import Curves, draw_losses
 from services.dashboard.core.model_history import find_job, find_losses, make_rows
+from services.dashboard.core.track_map import Colouring, TrackMap
 from services.dashboard.rendering import HEADERS, both_sizes
 from services.dashboard.state import State, get_state
 from shared.auth import protect_page
@@ -47,15 +50,24 @@ def _add_pages(router: APIRouter) -> None:
         return state.pages.render(request, "models.html", values)
 
     @router.get("/models/{version}", response_class=HTMLResponse, responses=problems(404, 503))
-    async def show_model(request: Request, version: VersionName) -> Response:
-        """Show where a model version came from, how it learnt, and how good it is."""
+    async def show_model(
+        request: Request,
+        version: VersionName,
+        q: Annotated[str, Query(max_length=200)] = "",
+        colours: Colouring = "genre",
+    ) -> Response:
+        """Show where a model version came from, how it learnt, how good it is, and its map."""
         state = get_state(request)
         model = await _fetch_model(state, version)
         job = find_job(await state.peers.trainer.get("/train?limit=100"), version)
         losses = find_losses(job)
         chart = await asyncio.to_thread(_draw, *losses) if losses else None
         artifacts = await _list_artifacts(state, job)
-        values = {"model": model, "job": job, "losses": chart, "artifacts": artifacts}
+        drawn = await _draw_map(state, job, artifacts, query=q, by=colours)
+        values = {
+            **{"model": model, "job": job, "losses": chart, "artifacts": artifacts},
+            **{"map": drawn, "q": q, "colours": colours},
+        }
         return state.pages.render(request, "model.html", values)
 
     @router.get(
@@ -117,6 +129,22 @@ def _add_changes(router: APIRouter) -> None:
 
 def _draw(epochs: tuple[int, ...], curves: Curves) -> Markup:
     return both_sizes(lambda size: draw_losses(epochs, curves, size))
+
+
+async def _draw_map(
+    state: State, job: JSON | None, artifacts: list[str], *, query: str, by: Colouring
+) -> TrackMap | None:
+    """Draw the map that a training left, with the catalogue's names; None without either."""
+    if job is None or MAP_NAME not in artifacts:
+        return None
+    placed = await state.maps.get(job["job_id"])
+    try:
+        index = await state.catalog.get()
+    except CatalogAwayError:
+        return None
+    if placed is None:
+        return None
+    return await asyncio.to_thread(placed.draw, index, by=by, query=query)
 
 
 async def _change(request: Request, path: str, *, done: str) -> Response:

@@ -96,7 +96,7 @@ def _describe_report(
         "name": "explain",
         "in": "query",
         "required": False,
-        "description": "1 adds `explanation` to the answer, if its recommender can explain.",
+        "description": "1 adds `explanation`, why this track, to the answer.",
         "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
     }
     return {

@@ -33,7 +33,7 @@ class Settings(EdgeSettings):
     keep_jobs: Count = Field(20, description="Whose artifacts stay in the folder.")
     keep_checkpoints: Count = Field(3, description="Of jobs that did not succeed.")
     map_tracks: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        500, description="In a job's map of its embeddings: time grows with them; 0 draws none."
+        1000, description="In a job's map of its embeddings: time grows with them; 0 draws none."
     )
     schedule: str | None = Field(None, description="'03:30', daily at that UTC time; '6h', '30m'.")
     schedule_parameters: TrainRequest = Field(

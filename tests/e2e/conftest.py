@@ -17,7 +17,12 @@ from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("redis", "postgres", "logger", "recommender", "trainer", "dashboard")
-SIZES = {"SEGUE_DEMO_TRACKS": "3000", "SEGUE_DEMO_SESSIONS": "20000", "SEGUE_DEMO_EPISODES": "800"}
+SIZES = {
+    "SEGUE_DEMO_TRACKS": "3000",
+    "SEGUE_DEMO_SESSIONS": "20000",
+    "SEGUE_DEMO_EPISODES": "800",
+    "SEGUE_TRAINER_MAP_TRACKS": "300",
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from services.recommender.core.answers import Answer, tell_event
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.draws import Draw
+from services.recommender.core.explanations import Explanation
 from services.recommender.core.models import Models
 from services.recommender.core.open_session import OpenSession
 from services.recommender.core.policies import Policy, Recommendation, make_policies
@@ -114,7 +115,9 @@ class Decider:
             history = _extend_history(policy, session, report)
             context = self._context(policy, report, session, models)
             if policy.remembers:
-                context = self._with_past(context, session, history, explain=explain)
+                context = self._with_past(context, session, history)
+            if explain:
+                context = msgspec.structs.replace(context, explain=True)
             chosen = policy.recommend(context)
             if fault is not None:
                 reasons = ",".join(filter(None, (fault, chosen.fallback)))
@@ -153,9 +156,7 @@ class Decider:
             no_model=models.why_not(policy.model_version),
         )
 
-    def _with_past(
-        self, context: Context, session: Session, history: bytes, *, explain: bool
-    ) -> Context:
+    def _with_past(self, context: Context, session: Session, history: bytes) -> Context:
         ids, times = read_history(history)
         row_of = self._catalog.row_of
         return msgspec.structs.replace(
@@ -163,13 +164,11 @@ class Decider:
             played=np.array([row_of.get(id_, -1) for id_ in ids.tolist()], np.int32),
             times=times,
             memory=session.memory,
-            explain=explain,
         )
 
     def _recommendation(
         self, report: Report, session: Session, chosen: Recommendation, experiments: dict[str, str]
     ) -> Answer:
-        why = chosen.choice.explanation
         return Answer(
             user=report.user,
             track=self._catalog.track_ids[chosen.choice.row],
@@ -179,8 +178,14 @@ class Decider:
             model_version=chosen.model_version,
             fallback=chosen.fallback,
             experiments=experiments,
-            explanation=why and {"anchor": session.first, **why},
+            explanation=self._name_anchor(chosen.choice.explanation),
         )
+
+    def _name_anchor(self, explanation: Explanation | None) -> Explanation | None:
+        """Put the anchor's track id in the place of its row."""
+        if explanation is None or "anchor" not in explanation:
+            return explanation
+        return explanation | {"anchor": self._catalog.track_ids[int(explanation["anchor"])]}
 
 
 def _extend_history(policy: Policy, session: Session, report: Report) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from services.recommender.core.explanations import explain
 from services.recommender.core.models import Models, ServedModel
 from services.recommender.core.recommenders import (
     Choice,
@@ -85,6 +86,9 @@ class Policy(msgspec.Struct, frozen=True):
             except NoRecommendationError as error:
                 failures.append(f"{name}:{error.reason}")
                 continue
+            if context.explain:
+                why = explain(recommender, context, choice)
+                choice = msgspec.structs.replace(choice, explanation=why)
             version = context.model.version if context.model and recommender.uses_model else None
             return Recommendation(choice, name, version, ",".join(failures) or None)
         raise CatalogExhaustedError("the session has heard every track of the catalogue")

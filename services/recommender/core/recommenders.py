@@ -117,7 +117,8 @@ class Capped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remembers: ClassVar[bool] = False
     max_per_artist: Count | None = None
 
-    def _full_artists(self, context: Context) -> set[int]:
+    def full_artists(self, context: Context) -> set[int]:
+        """Return the artists of whom the session has heard as many tracks as it may."""
         if self.max_per_artist is None:
             return set()
         artists = context.catalog.artists
@@ -126,7 +127,7 @@ class Capped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def _eligible(self, rows: Iterable[int], context: Context) -> list[int]:
         """Keep rows that may be recommended, in order, each once; -1 pads."""
-        heard, artists, full = context.heard, context.catalog.artists, self._full_artists(context)
+        heard, artists, full = context.heard, context.catalog.artists, self.full_artists(context)
         return [
             row
             for row in dict.fromkeys(rows)
@@ -148,7 +149,7 @@ class Random(Capped, frozen=True):
 
     def recommend(self, context: Context) -> Choice:
         """Draw from the whole catalogue and reject what is not eligible: no scan."""
-        catalog, heard, full = context.catalog, context.heard, self._full_artists(context)
+        catalog, heard, full = context.catalog, context.heard, self.full_artists(context)
         n_tracks, artists = len(catalog), catalog.artists
         # A full artist's tracks are out as a whole; of the others, those heard.
         n_out = sum(len(catalog.rows_by_artist[artist]) for artist in full)

@@ -162,7 +162,7 @@ class SessionTaste(Capped, frozen=True):
         is_out = np.zeros(len(model.artists), np.bool_)
         is_out[np.fromiter(context.heard, np.int32, len(context.heard))] = True
         is_out = is_out[rows]
-        full = self._full_artists(context)
+        full = self.full_artists(context)
         if full:
             is_full = np.zeros(model.n_artists, np.bool_)
             is_full[list(full)] = True

@@ -295,7 +295,8 @@ def test_explanations_are_in_the_answer_and_not_in_the_event() -> None:
     why = msgspec.json.decode(asked.answer)["explanation"]
     assert "explanation" not in msgspec.json.decode(plain.answer)
     assert why["anchor"] == FIRST_ID
-    assert set(why) == {"anchor", "score", "discount", "candidates", "uncertainty"}
+    of_session = {"score", "discount", "uncertainty"}
+    assert set(why) == {"anchor", "pool", "heard", "capped", "candidates"} | of_session
     assert 0 < why["score"] < 1
     assert why["candidates"] == N_TRACKS - 1
     assert tracks_of([plain]) == tracks_of([asked])
