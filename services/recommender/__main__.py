@@ -1,6 +1,5 @@
 """`python -m services.recommender`: serve until stopped."""
 
-import gc
 import os
 import sys
 import tempfile
@@ -9,7 +8,7 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 
-from services.recommender.app import create_app
+from services.recommender.app import create_app, tune_collector
 from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError
 from shared.experiments import InvalidExperimentsError
@@ -42,7 +41,7 @@ def main() -> int:
         "server_header": False,
     }
     if settings.workers == 1:
-        gc.freeze()  # the catalogue stays: the collector need not visit it again
+        tune_collector()
         uvicorn.run(app, **options)
         return 0
     del app  # it was made to find what is wrong before any worker starts

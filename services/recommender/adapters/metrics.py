@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.recommender.adapters.tallies import BulkHistogram, HistogramTally, Tallies, Tally
 from services.recommender.core.decisions import Clock
 from shared.events import Event
 from shared.metrics import FOLDER_VARIABLE
@@ -25,7 +26,8 @@ class Metrics:
         self._shown: str | None = None
         arm = ("experiment", "treatment")
         self.seconds = clock.seconds
-        self._duration = Histogram(
+        self.tallies = Tallies()
+        self._duration = BulkHistogram(
             "segue_request_duration_seconds",
             "Time to answer, by route and status.",
             ("method", "route", "status"),
@@ -78,7 +80,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._decisions = Histogram(
+        self._decisions = BulkHistogram(
             "segue_decision_seconds",
             "Time to decide, by the serving experiment's treatment.",
             arm,
@@ -86,44 +88,58 @@ class Metrics:
             registry=registry,
         )
         # A labelled child is found by a lock and a hash of all labels: once per combination.
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
-        self._exposed: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._durations: dict[tuple[str, str, int], HistogramTally] = {}
+        self._arms: dict[tuple[str, str], tuple[Tally, Tally, Tally]] = {}
+        self._exposed: dict[tuple[str, str], tuple[Tally, HistogramTally]] = {}
+        self._fallen_back: dict[str, Tally] = {}
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Record how long an answer took; a route is a template: ids must not become labels."""
-        child = self._durations.get((method, route, status))
-        if child is None:
-            child = self._duration.labels(method, route, status)
-            self._durations[method, route, status] = child
-        child.observe(duration_s)
+        tally = self._durations.get((method, route, status))
+        if tally is None:
+            tally = self.tallies.of_histogram(self._duration.labels(method, route, status))
+            self._durations[method, route, status] = tally
+        tally.observe(duration_s)
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
-        for name, treatment in event.experiments.items():
-            arm = self._arms.get((name, treatment))
-            if arm is None:
-                metrics = (self._listened, self._playbacks, self._sessions)
-                listened, playbacks, sessions = (m.labels(name, treatment) for m in metrics)
-                arm = self._arms[name, treatment] = listened, playbacks, sessions
-            arm[0].inc(event.time)
-            arm[1].inc()
+        for arm in event.experiments.items():
+            listened, playbacks, sessions = self._arms.get(arm) or self._find_arm(arm)
+            listened.amount += event.time
+            playbacks.amount += 1
             if event.message == "last":
-                arm[2].inc()
+                sessions.amount += 1
         if event.recommender is not None:
             treatment = event.experiments.get(self._serving, "default")
-            self._count_exposure(treatment, event.recommender, event.latency or 0.0)
+            key = treatment, event.recommender
+            exposures, decisions = self._exposed.get(key) or self._find_exposed(key)
+            exposures.amount += 1
+            decisions.observe(event.latency)
         for reason in event.fallback.split(",") if event.fallback else ():
-            self._fallbacks.labels(reason).inc()
+            self._find_fallback(reason).amount += 1
 
-    def _count_exposure(self, treatment: str, recommender: str, latency_s: float) -> None:
-        found = self._exposed.get((treatment, recommender))
-        if found is None:
-            exposures = self._exposures.labels(self._serving, treatment, recommender)
-            found = exposures, self._decisions.labels(self._serving, treatment)
-            self._exposed[treatment, recommender] = found
-        found[0].inc()
-        found[1].observe(latency_s)
+    def _find_arm(self, arm: tuple[str, str]) -> tuple[Tally, Tally, Tally]:
+        metrics = (self._listened, self._playbacks, self._sessions)
+        listened, playbacks, sessions = (
+            self.tallies.of_counter(metric.labels(*arm)) for metric in metrics
+        )
+        self._arms[arm] = listened, playbacks, sessions
+        return listened, playbacks, sessions
+
+    def _find_exposed(self, key: tuple[str, str]) -> tuple[Tally, HistogramTally]:
+        treatment, recommender = key
+        exposures = self._exposures.labels(self._serving, treatment, recommender)
+        decisions = self._decisions.labels(self._serving, treatment)
+        found = self.tallies.of_counter(exposures), self.tallies.of_histogram(decisions)
+        self._exposed[key] = found
+        return found
+
+    def _find_fallback(self, reason: str) -> Tally:
+        tally = self._fallen_back.get(reason)
+        if tally is None:
+            tally = self.tallies.of_counter(self._fallbacks.labels(reason))
+            self._fallen_back[reason] = tally
+        return tally
 
     def show_model(self, version: str, created_at: datetime) -> None:
         """Show which version serves from now on."""
@@ -158,6 +174,7 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._metrics.tallies.flush()  # this may be who reads them
         started = self._metrics.seconds()
         status = 500
 
