@@ -19,6 +19,7 @@ from services.recommender.adapters.session_store import (
 )
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
+from services.recommender.connection_watch import ConnectionWatch
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.policies import pinned_versions
@@ -65,7 +66,10 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         clock=adapters.clock,
     )
     state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
-    return _assemble(state, max_in_flight=settings.max_in_flight)
+    watch = ConnectionWatch(
+        request_s=settings.request_s, idle_s=settings.idle_s, seconds=adapters.clock.seconds
+    )
+    return _assemble(state, watch, max_in_flight=settings.max_in_flight)
 
 
 def create_worker_app() -> FastAPI:
@@ -110,7 +114,7 @@ def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
     )
 
 
-def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
+def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
 
     @contextlib.asynccontextmanager
@@ -120,6 +124,7 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
             in_background(metrics.tallies.flush_regularly()),
             in_background(models.watch()),
             in_background(store.deliver()),
+            in_background(watch.look_regularly()),
         ):
             yield state
         await store.close()
@@ -133,7 +138,7 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
 
     reports = make_reports(state, max_in_flight=max_in_flight)
     app = Application(title="Segue recommender", lifespan=lifespan, routes=make_routes(reports))
-    app.reports = reports
+    app.reports, app.watch, app.metrics = reports, watch, metrics
     install_openapi(app)
     install_problem_handlers(app)
     install_operations(app, ready=ready, registry=metrics.registry)
