@@ -30,6 +30,8 @@ class Settings(EdgeSettings):
         rest_s: How long Redis is left alone after it failed.
         poll_s: How often to look for another model version.
         max_in_flight: Requests being answered at once; more get 429.
+        request_s: What a client may take to send a request; then it gets 408.
+        idle_s: How long a connection may wait for its next request.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_RECOMMENDER_", populate_by_name=True)
@@ -48,3 +50,5 @@ class Settings(EdgeSettings):
     rest_s: Positive = 1.0
     poll_s: Positive = 0.5
     max_in_flight: Annotated[int, Field(ge=1)] = 1000
+    request_s: Positive = 10.0
+    idle_s: Positive = 75.0

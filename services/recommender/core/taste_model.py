@@ -31,12 +31,16 @@ class Interests(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         prior_mean, prior_variance: Of an interest of which nothing is known, float64 (d,).
+        around: Precision of an interest around its anchor, float64 (d, d).
+        message: What of that is the first track's, float64 (d, d).
         begin: Row of each user's first interest, and the end, int32 (n_users + 1,).
         mean, variance: By user, float32 (n_interests, d).
     """
 
     prior_mean: FloatArray
     prior_variance: FloatArray
+    around: FloatArray
+    message: FloatArray
     begin: IntArray
     mean: Float32Array
     variance: Float32Array
@@ -130,9 +134,12 @@ def _make_interests(arrays: Mapping[str, npt.NDArray[Any]], *, n_users: int) -> 
     if not ((variance > 0).all() and (prior_variance > 0).all()):
         raise ValueError("interest_variance or interest_prior are impossible")
     order = np.argsort(owner, kind="stable")
+    around = np.linalg.inv(arrays["session_covariance"].astype(np.float64)).astype(np.float64)
     return Interests(
         prior_mean=prior_mean,
         prior_variance=prior_variance,
+        around=around,
+        message=around - np.diag(1 / prior_variance),
         begin=np.searchsorted(owner[order], np.arange(n_users + 1)).astype(np.int32),
         mean=arrays["interest_embedding"][order],
         variance=variance[order],
