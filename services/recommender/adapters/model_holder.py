@@ -176,11 +176,15 @@ class ModelHolder:
         files: set[str] = set()
 
         def keep(array: Array) -> Array:
-            if self._shared is None:
-                return array
-            shared, file = self._shared.share(array)
-            files.add(file)
-            return cast("Array", shared)
+            if self._shared is not None:
+                try:
+                    shared, file = self._shared.share(array)
+                except OSError as error:  # no room: then in this process alone
+                    logger.warning("an array is not shared with other workers: %s", error)
+                else:
+                    files.add(file)
+                    return cast("Array", shared)
+            return array
 
         served = make_served_model(
             version,

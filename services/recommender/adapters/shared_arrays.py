@@ -62,13 +62,11 @@ class SharedArrays:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
-            mapped: AnyArray = np.load(file.name, mmap_mode="r", allow_pickle=False)
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.link(file.name, path)
-            except FileExistsError:
-                other = _map(path)
-                if other is not None:
-                    return other
+            mapped = _map(path)
+            if mapped is None:  # what was there is damaged: the next one finds nothing
+                mapped = np.load(file.name, mmap_mode="r", allow_pickle=False)
                 path.unlink(missing_ok=True)
         return mapped
 

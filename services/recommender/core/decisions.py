@@ -94,7 +94,10 @@ class Decider:
         self._catalog = catalog
         self._experiments = experiments
         self._policies = make_policies(experiments)
-        self._paces = {name: Pace(limit_s=decision_s, rest_s=rest_s) for name in self._policies}
+        self._paces = {
+            name: Pace(limit_s=decision_s, rest_s=rest_s, cpu_seconds=clock.cpu_seconds)
+            for name in self._policies
+        }
         self._seed = seed
         self._clock = clock
 
@@ -139,7 +142,8 @@ class Decider:
             context = self._context(policy, report, session, models)
             if policy.remembers:
                 context = self._with_past(context, session, history, explain=explain)
-            chosen = self._recommend(treatment.name, context, now=started)
+            rests = not self._paces[treatment.name].begin(started)
+            chosen = policy.recommend(context, rests=rests)
             if fault is not None:
                 reasons = ",".join(filter(None, (fault, chosen.fallback)))
                 chosen = msgspec.structs.replace(chosen, fallback=reasons)
@@ -152,6 +156,8 @@ class Decider:
             )
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
+        if report.message == "next":
+            self._paces[treatment.name].end(latency, started)
         event = tell_event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
 
@@ -160,16 +166,6 @@ class Decider:
         treatment, _ = self._experiments.assign(user)
         policy = self._policies[treatment.name]
         return OpenSession(policy, models, self._catalog, seed=self._seed, user=user)
-
-    def _recommend(self, treatment: str, context: Context, *, now: float) -> Recommendation:
-        """Ask the policy, whose recommender is not asked if it makes others wait."""
-        policy, pace = self._policies[treatment], self._paces[treatment]
-        if pace.is_resting(now):
-            return policy.recommend(context, rests=True)
-        started = self._clock.cpu_seconds()
-        chosen = policy.recommend(context)
-        pace.observe(self._clock.cpu_seconds() - started, now)
-        return chosen
 
     def _context(self, policy: Policy, report: Report, session: Session, models: Models) -> Context:
         row_of = self._catalog.row_of
