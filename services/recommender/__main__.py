@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from services.recommender.app import create_app, tune_collector
+from services.recommender.connection import SERVER_OPTIONS
 from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError
 from shared.experiments import InvalidExperimentsError
@@ -42,14 +43,9 @@ def main() -> int:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
     options: dict[str, Any] = {
+        **SERVER_OPTIONS,
         "host": settings.host,
         "port": settings.port,
-        "log_config": None,
-        "access_log": False,
-        "proxy_headers": False,  # nothing here depends on who asks
-        "server_header": False,
-        "http": "services.recommender.connection:Connection",
-        "ws": "none",
         "timeout_graceful_shutdown": _SHUTDOWN_S,
     }
     allow_many_connections()
@@ -61,6 +57,7 @@ def main() -> int:
     factory = "services.recommender.app:create_worker_app"
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault(FOLDER_VARIABLE, folder)
+        os.environ.setdefault("SEGUE_RECOMMENDER_ARRAYS", f"{folder}/arrays")
         uvicorn.run(factory, factory=True, workers=settings.workers, **options)
     return 0
 

@@ -16,6 +16,7 @@ from services.recommender.adapters.session_store import (
     SessionStore,
     StoreUnavailableError,
 )
+from services.recommender.adapters.shared_arrays import SharedArrays
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
 from services.recommender.connection_watch import ConnectionWatch
@@ -50,13 +51,20 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     Raises:
         InvalidCatalogError: If the catalogue cannot be used.
         InvalidExperimentsError: If the experiments cannot be served.
-        OSError: If the spool's folder cannot be used.
+        OSError: If the folder of the spool or of the arrays cannot be used.
     """
     adapters = adapters or Adapters()
     catalog = load_catalog(settings.catalog)
     index = make_catalog_index(catalog)
     experiments = load_experiments(settings.experiments)
-    decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
+    decider = Decider(
+        index,
+        experiments,
+        seed=settings.seed,
+        clock=adapters.clock,
+        decision_s=settings.decision_s,
+        rest_s=settings.rest_s,
+    )
     metrics = Metrics(experiments.serving, adapters.clock)
     tracing = adapters.tracing or create_tracing("recommender")
     store = adapters.store or _create_store(settings, metrics, tracing)
@@ -68,6 +76,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         poll_s=settings.poll_s,
         metrics=metrics,
         clock=adapters.clock,
+        shared=SharedArrays(settings.arrays) if settings.arrays else None,
     )
     state = State(
         catalog=catalog,

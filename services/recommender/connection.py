@@ -6,6 +6,8 @@ in between, whose messages, scope and events cost as much as the decision.
 """
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import httptools
@@ -19,6 +21,18 @@ from shared.http import ProblemError
 logger = logging.getLogger(__name__)
 
 MAX_HEAD = 16 * 1024
+
+# uvicorn's, without which connections are not these, or something stands between.
+SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "http": "services.recommender.connection:Connection",
+        "ws": "none",
+        "access_log": False,
+        "proxy_headers": False,  # nothing here depends on who asks
+        "server_header": False,
+        "log_config": None,
+    }
+)
 
 
 class _RefusedError(Exception):
