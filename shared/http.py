@@ -101,13 +101,20 @@ def install_error_map(app: FastAPI, problems: Mapping[type[Exception], tuple[int
         add(kind, status, title)
 
 
-def install_operations(app: FastAPI, *, ready: HealthCheck, registry: CollectorRegistry) -> None:
+def install_operations(
+    app: FastAPI,
+    *,
+    ready: HealthCheck,
+    registry: CollectorRegistry,
+    flush: Callable[[], None] = lambda: None,
+) -> None:
     """Add `/health/live`, `/health/ready` and `/metrics`.
 
     Args:
         app: The service.
         ready: Returns a word per dependency; any word other than `ok` means not ready.
         registry: Its metrics.
+        flush: Writes what has yet to be written of them.
     """
 
     @app.get("/health/live", tags=["operations"])
@@ -126,4 +133,5 @@ def install_operations(app: FastAPI, *, ready: HealthCheck, registry: CollectorR
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
         """Expose the metrics in Prometheus' text format."""
+        flush()
         return Response(expose(registry), media_type=CONTENT_TYPE_LATEST)

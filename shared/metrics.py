@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -18,6 +19,9 @@ _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+H = TypeVar("H", bound=Histogram)
+
+
 class RequestDurations:
     """How long answers took, by method, route and status: rate, errors and duration in one.
 
@@ -26,13 +30,7 @@ class RequestDurations:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the histogram."""
-        self._durations = Histogram(
-            "segue_request_duration_seconds",
-            "Time to answer, by route and status.",
-            ("method", "route", "status"),
-            buckets=_BUCKETS_S,
-            registry=registry,
-        )
+        self._durations = make_request_histogram(registry, Histogram)
         # A labelled child is found by a lock and a hash of all labels: once per combination.
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
@@ -40,10 +38,25 @@ class RequestDurations:
         """Record one answer."""
         child = self._children.get((method, route, status))
         if child is None:
-            method = method if method in _METHODS else "other"
-            child = self._durations.labels(method, route, status)
+            child = self._durations.labels(name_method(method), route, status)
             self._children[method, route, status] = child
         child.observe(duration_s)
+
+
+def make_request_histogram(registry: CollectorRegistry, kind: type[H]) -> H:
+    """Register the histogram of answers."""
+    return kind(
+        "segue_request_duration_seconds",
+        "Time to answer, by route and status.",
+        ("method", "route", "status"),
+        buckets=_BUCKETS_S,
+        registry=registry,
+    )
+
+
+def name_method(method: str) -> str:
+    """Return a method as a label: clients can make up any."""
+    return method if method in _METHODS else "other"
 
 
 def show_build(registry: CollectorRegistry, *, service: str) -> None:

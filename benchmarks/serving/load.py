@@ -116,7 +116,7 @@ async def play(
     n_connections: int,
     n_requests: int,
     n_tracks: int,
-    round_: int,
+    first_user: int,
     rate: float = 0.0,
 ) -> Load:
     """Let every connection send its share of requests, one after another.
@@ -126,7 +126,7 @@ async def play(
         n_connections: That wait for an answer at the same time.
         n_requests: In all.
         n_tracks: Track ids are below it.
-        round_: Makes users that no other round has.
+        first_user: Of the users who play, whose ids follow each other.
         rate: Requests per second, evenly spread; 0 is as fast as they are answered.
     """
     load, loop = Load(), asyncio.get_running_loop()
@@ -134,7 +134,7 @@ async def play(
     started = time.perf_counter()
     links = []
     for connection in range(n_connections):
-        base = (round_ * n_connections + connection) * share
+        base = first_user + connection * share
         plays = _play(range(base, base + share), n_requests=share, n_tracks=n_tracks, seed=base)
         every_s = n_connections / rate if rate else 0.0
         make = functools.partial(

@@ -1,7 +1,7 @@
 """`python -m services.recommender`: serve until stopped."""
 
-import gc
 import os
+import resource
 import sys
 import tempfile
 from typing import Any
@@ -9,13 +9,22 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 
-from services.recommender.app import create_app
+from services.recommender.app import create_app, tune_collector
+from services.recommender.connection import SERVER_OPTIONS
 from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError
 from shared.experiments import InvalidExperimentsError
 from shared.logs import configure_logging
 from shared.metrics import FOLDER_VARIABLE
 from shared.settings import describe_invalid_settings
+
+_SHUTDOWN_S = 15
+
+
+def allow_many_connections() -> None:
+    """Raise the number of open files to what this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> int:
@@ -34,21 +43,21 @@ def main() -> int:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
     options: dict[str, Any] = {
+        **SERVER_OPTIONS,
         "host": settings.host,
         "port": settings.port,
-        "log_config": None,
-        "access_log": False,
-        "proxy_headers": False,  # nothing here depends on who asks
-        "server_header": False,
+        "timeout_graceful_shutdown": _SHUTDOWN_S,
     }
+    allow_many_connections()
     if settings.workers == 1:
-        gc.freeze()  # the catalogue stays: the collector need not visit it again
+        tune_collector()
         uvicorn.run(app, **options)
         return 0
     del app  # it was made to find what is wrong before any worker starts
     factory = "services.recommender.app:create_worker_app"
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault(FOLDER_VARIABLE, folder)
+        os.environ.setdefault("SEGUE_RECOMMENDER_ARRAYS", f"{folder}/arrays")
         uvicorn.run(factory, factory=True, workers=settings.workers, **options)
     return 0
 

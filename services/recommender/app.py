@@ -16,8 +16,10 @@ from services.recommender.adapters.session_store import (
     SessionStore,
     StoreUnavailableError,
 )
+from services.recommender.adapters.shared_arrays import SharedArrays
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
+from services.recommender.connection_watch import ConnectionWatch
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.policies import pinned_versions
@@ -49,13 +51,20 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     Raises:
         InvalidCatalogError: If the catalogue cannot be used.
         InvalidExperimentsError: If the experiments cannot be served.
-        OSError: If the spool's folder cannot be used.
+        OSError: If the folder of the spool or of the arrays cannot be used.
     """
     adapters = adapters or Adapters()
     catalog = load_catalog(settings.catalog)
     index = make_catalog_index(catalog)
     experiments = load_experiments(settings.experiments)
-    decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
+    decider = Decider(
+        index,
+        experiments,
+        seed=settings.seed,
+        clock=adapters.clock,
+        decision_s=settings.decision_s,
+        rest_s=settings.rest_s,
+    )
     metrics = Metrics(experiments.serving, adapters.clock)
     tracing = adapters.tracing or create_tracing("recommender")
     store = adapters.store or _create_store(settings, metrics, tracing)
@@ -67,6 +76,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         poll_s=settings.poll_s,
         metrics=metrics,
         clock=adapters.clock,
+        shared=SharedArrays(settings.arrays) if settings.arrays else None,
     )
     state = State(
         catalog=catalog,
@@ -77,7 +87,10 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         tracing=tracing,
         is_local=is_loopback(settings.host),
     )
-    return _assemble(state, max_in_flight=settings.max_in_flight)
+    watch = ConnectionWatch(
+        request_s=settings.request_s, idle_s=settings.idle_s, seconds=adapters.clock.seconds
+    )
+    return _assemble(state, watch, max_in_flight=settings.max_in_flight)
 
 
 def create_worker_app() -> FastAPI:
@@ -91,8 +104,17 @@ def create_worker_app() -> FastAPI:
     settings = Settings()
     configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)
-    gc.freeze()  # the catalogue stays: the collector need not visit it again
+    tune_collector()
     return app
+
+
+def tune_collector() -> None:
+    """Let the garbage collector run seldom, and leave out what stays, the catalogue above all.
+
+    A request leaves no cycles behind, and by default the collector runs every few requests.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> SessionStore:
@@ -114,14 +136,19 @@ def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None)
     )
 
 
-def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
+def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
     tracing = state["tracing"]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
-        async with in_background(models.watch()), in_background(store.deliver()):
+        async with (
+            in_background(metrics.tallies.flush_regularly()),
+            in_background(models.watch()),
+            in_background(store.deliver()),
+            in_background(watch.look_regularly()),
+        ):
             yield state
         await store.close()
         await close_tracing(tracing)
@@ -135,10 +162,11 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
 
     reports = make_reports(state, max_in_flight=max_in_flight)
     app = Application(title="Segue recommender", lifespan=lifespan, routes=make_routes(reports))
-    app.reports = reports
+    app.reports, app.watch, app.metrics = reports, watch, metrics
     install_openapi(app)
     install_problem_handlers(app)
-    install_operations(app, ready=ready, registry=metrics.registry)
+    flush = metrics.tallies.flush
+    install_operations(app, ready=ready, registry=metrics.registry, flush=flush)
     options = EdgeOptions(
         service="recommender",
         is_local=state["is_local"],

@@ -3,11 +3,18 @@
 import os
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.recommender.adapters.tallies import (
+    BulkHistogram,
+    HistogramTally,
+    TalliedDurations,
+    Tallies,
+    Tally,
+)
 from services.recommender.core.decisions import Clock
 from shared.events import Event
-from shared.metrics import FOLDER_VARIABLE, RequestDurations
+from shared.metrics import FOLDER_VARIABLE
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -22,7 +29,8 @@ class Metrics:
         self._shown: str | None = None
         arm = ("experiment", "treatment")
         self.seconds = clock.seconds
-        self.requests = RequestDurations(registry)
+        self.tallies = Tallies()
+        self.requests = TalliedDurations(registry, self.tallies)
         self._listened = Counter(
             "segue_listened_time",
             "Sum of listened fractions; over segue_sessions_total: mean time per session.",
@@ -81,7 +89,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._decisions = Histogram(
+        self._decisions = BulkHistogram(
             "segue_decision_seconds",
             "Time to decide, by the serving experiment's treatment.",
             arm,
@@ -89,40 +97,51 @@ class Metrics:
             registry=registry,
         )
         # A labelled child is found by a lock and a hash of all labels: once per combination.
-        self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter, Counter]] = {}
-        self._exposed: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._arms: dict[tuple[str, str], tuple[Tally, Tally, Tally, Tally]] = {}
+        self._exposed: dict[tuple[str, str], tuple[Tally, HistogramTally]] = {}
+        self._fallen_back: dict[tuple[str, str], Tally] = {}
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
-        for name, treatment in event.experiments.items():
-            arm = self._arms.get((name, treatment))
-            if arm is None:
-                arm = self._arms[name, treatment] = (
-                    self._listened.labels(name, treatment),
-                    self._playbacks.labels(name, treatment),
-                    self._opened.labels(name, treatment),
-                    self._sessions.labels(name, treatment),
-                )
-            arm[0].inc(event.time)
-            arm[1].inc()
+        for arm in event.experiments.items():
+            listened, playbacks, opened, sessions = self._arms.get(arm) or self._find_arm(arm)
+            listened.amount += event.time
+            playbacks.amount += 1
             if event.position == 0:
-                arm[2].inc()
+                opened.amount += 1
             if event.message == "last":
-                arm[3].inc()
+                sessions.amount += 1
         treatment = event.experiments.get(self._serving, "default")
         if event.recommender is not None:
-            self._count_exposure(treatment, event.recommender, event.latency or 0.0)
+            key = treatment, event.recommender
+            exposures, decisions = self._exposed.get(key) or self._find_exposed(key)
+            exposures.amount += 1
+            decisions.observe(event.latency)
         for reason in event.fallback.split(",") if event.fallback else ():
-            self._fallbacks.labels(self._serving, treatment, reason).inc()
+            self._find_fallback(treatment, reason).amount += 1
 
-    def _count_exposure(self, treatment: str, recommender: str, latency_s: float) -> None:
-        found = self._exposed.get((treatment, recommender))
-        if found is None:
-            exposures = self._exposures.labels(self._serving, treatment, recommender)
-            found = exposures, self._decisions.labels(self._serving, treatment)
-            self._exposed[treatment, recommender] = found
-        found[0].inc()
-        found[1].observe(latency_s)
+    def _find_arm(self, arm: tuple[str, str]) -> tuple[Tally, Tally, Tally, Tally]:
+        metrics = (self._listened, self._playbacks, self._opened, self._sessions)
+        listened, playbacks, opened, sessions = (
+            self.tallies.of_counter(metric.labels(*arm)) for metric in metrics
+        )
+        self._arms[arm] = listened, playbacks, opened, sessions
+        return listened, playbacks, opened, sessions
+
+    def _find_exposed(self, key: tuple[str, str]) -> tuple[Tally, HistogramTally]:
+        treatment, recommender = key
+        exposures = self._exposures.labels(self._serving, treatment, recommender)
+        decisions = self._decisions.labels(self._serving, treatment)
+        found = self.tallies.of_counter(exposures), self.tallies.of_histogram(decisions)
+        self._exposed[key] = found
+        return found
+
+    def _find_fallback(self, treatment: str, reason: str) -> Tally:
+        tally = self._fallen_back.get((treatment, reason))
+        if tally is None:
+            fallbacks = self._fallbacks.labels(self._serving, treatment, reason)
+            tally = self._fallen_back[treatment, reason] = self.tallies.of_counter(fallbacks)
+        return tally
 
     def show_model(self, version: str, created_at: datetime) -> None:
         """Show which version serves from now on."""

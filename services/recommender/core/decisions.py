@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ from services.recommender.core.draws import Draw
 from services.recommender.core.explanations import Explanation
 from services.recommender.core.models import Models
 from services.recommender.core.open_session import OpenSession
+from services.recommender.core.pace import Pace
 from services.recommender.core.policies import Policy, Recommendation, make_policies
 from services.recommender.core.recommenders import Context
 from services.recommender.core.sessions import (
@@ -38,10 +39,17 @@ class ReusedKeyError(ValueError):
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """Time as an argument: `now` names moments, `seconds` measures between them."""
+    """Time as an argument.
+
+    Attributes:
+        now: Names moments.
+        seconds: Measures between them.
+        cpu_seconds: Measures what this thread has computed, however busy the machine.
+    """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     seconds: Callable[[], float] = perf_counter
+    cpu_seconds: Callable[[], float] = thread_time
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -62,9 +70,24 @@ class Decider:
     """Everything that decisions depend on and that does not change while the service runs."""
 
     def __init__(
-        self, catalog: CatalogIndex, experiments: ExperimentSet, *, seed: int, clock: Clock
+        self,
+        catalog: CatalogIndex,
+        experiments: ExperimentSet,
+        *,
+        seed: int,
+        clock: Clock,
+        decision_s: float = 0.025,
+        rest_s: float = 1.0,
     ) -> None:
         """Make the policies.
+
+        Args:
+            catalog: All tracks.
+            experiments: What runs.
+            seed: Of every draw.
+            clock: To tell and to measure time.
+            decision_s: CPU seconds that a treatment's decisions may take on average.
+            rest_s: How long its fallbacks answer if they take more.
 
         Raises:
             InvalidExperimentsError: If a treatment that serves cannot be served.
@@ -72,6 +95,10 @@ class Decider:
         self._catalog = catalog
         self._experiments = experiments
         self._policies = make_policies(experiments)
+        self._paces = {
+            name: Pace(limit_s=decision_s, rest_s=rest_s, cpu_seconds=clock.cpu_seconds)
+            for name in self._policies
+        }
         self._seed = seed
         self._clock = clock
 
@@ -118,7 +145,8 @@ class Decider:
                 context = self._with_past(context, session, history)
             if explain:
                 context = msgspec.structs.replace(context, explain=True)
-            chosen = policy.recommend(context)
+            rests = not self._paces[treatment.name].begin(started)
+            chosen = policy.recommend(context, rests=rests)
             if fault is not None:
                 reasons = ",".join(filter(None, (fault, chosen.fallback)))
                 chosen = msgspec.structs.replace(chosen, fallback=reasons)
@@ -131,6 +159,8 @@ class Decider:
             )
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
+        if report.message == "next":
+            self._paces[treatment.name].end(latency, started)
         event = tell_event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
 

@@ -1,6 +1,5 @@
 """The recommenders: each chooses one track for a session and knows how likely that choice was."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal, Protocol
@@ -179,7 +178,7 @@ class TopPop(Capped, frozen=True):
         top_tracks = context.require_model().top_tracks
         if top_tracks is None:
             raise NoRecommendationError(NOT_IN_MODEL)
-        return self._draw_from(itertools.islice(top_tracks, self.n), context)
+        return self._draw_from(top_tracks[: self.n].tolist(), context)
 
 
 class StickyArtist(Capped, frozen=True):
