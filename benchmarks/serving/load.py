@@ -19,11 +19,20 @@ class Load:
         latencies_s: Of every request.
         failures: Answers that were not 200, by status.
         seconds: From the first request to the last answer.
+        versions: When each model version answered, by `time.perf_counter`.
     """
 
     latencies_s: list[float] = field(default_factory=list)
     failures: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
+    versions: dict[str, list[float]] = field(default_factory=dict)
+
+    def span_of(self, version: str) -> tuple[float, float]:
+        """Return when a version answered first, and when any other did for the last time."""
+        others = [
+            seen for name, times in self.versions.items() if name != version for seen in times
+        ]
+        return min(self.versions[version]), max(others)
 
 
 class _Connection(asyncio.Protocol):
@@ -62,7 +71,11 @@ class _Connection(asyncio.Protocol):
         self._load.latencies_s.append(time.perf_counter() - self._sent_at)
         status = int(head[9:12])
         if status == 200:
-            self.answered = json.loads(body).get("track", 0)
+            answer = json.loads(body)
+            self.answered = answer.get("track", 0)
+            if "model_version" in answer:
+                seen = self._load.versions.setdefault(answer["model_version"], [])
+                seen.append(time.perf_counter())
         else:
             self._load.failures[status] = self._load.failures.get(status, 0) + 1
         self._send_when_due()
