@@ -23,6 +23,7 @@ from benchmarks.synthetic import make_synthetic_arrays
 from deploy.local.servers import ValkeyServer
 from shared.artifacts import ModelManifest, ModelVersion, make_model, publish_model
 from shared.catalog import Catalog
+from shared.redis_client import create_redis
 
 FOLDER = Path(__file__).parent
 
@@ -197,7 +198,7 @@ def make_version(catalog: Catalog, version: str = "synthetic", *, dim: int) -> M
 
 async def publish(redis_url: str, model: ModelVersion) -> None:
     """Publish a version."""
-    async with Redis.from_url(redis_url) as redis:
+    async with create_redis(redis_url) as redis:
         await publish_model(redis, model)
 
 
