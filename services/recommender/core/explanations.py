@@ -1,6 +1,5 @@
 """Why a track was recommended, in numbers: for whoever asks, after the choice was made."""
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -71,8 +70,9 @@ def find_pool(recommender: Recommender, context: Context) -> Pool:
             artist = catalog.artists[context.track]
             return Pool(catalog.rows_by_artist[artist], context.track)
         case TopPop(n=n):
-            top_tracks = context.require_model().top_tracks or ()
-            return Pool(list(dict.fromkeys(itertools.islice(top_tracks, n))), is_ranked=True)
+            top_tracks = context.require_model().top_tracks
+            rows = [] if top_tracks is None else top_tracks[:n].tolist()
+            return Pool(list(dict.fromkeys(rows)), is_ranked=True)
         case Indexed():
             model = context.require_model()
             return Pool(_list(model.user_tracks, model.user_rows[context.user]), is_ranked=True)
