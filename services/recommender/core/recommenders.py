@@ -127,11 +127,10 @@ class Capped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def _eligible(self, rows: Iterable[int], context: Context) -> list[int]:
         """Keep rows that may be recommended, in order, each once; -1 pads."""
         heard, artists, full = context.heard, context.catalog.artists, self.full_artists(context)
-        return [
-            row
-            for row in dict.fromkeys(rows)
-            if row >= 0 and row not in heard and artists[row] not in full
-        ]
+        eligible = [row for row in dict.fromkeys(rows) if row >= 0 and row not in heard]
+        if not full:  # spares looking up artists all over memory
+            return eligible
+        return [row for row in eligible if artists[row] not in full]
 
     def _draw_from(self, rows: Iterable[int], context: Context) -> Choice:
         """Draw one eligible row uniformly."""
