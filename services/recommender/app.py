@@ -11,6 +11,7 @@ from starlette.routing import Route
 from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
+from services.recommender.adapters.parent_watch import end_with_parent
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
@@ -69,13 +70,14 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
 
 
 def create_worker_app() -> FastAPI:
-    """Create the service from the environment, for one of several workers.
+    """Create the service from the environment, for a worker that ends with its parent.
 
     Raises:
         ValidationError: If a setting is wrong.
         InvalidCatalogError: If the catalogue cannot be used.
         InvalidExperimentsError: If the experiments cannot be served.
     """
+    end_with_parent()
     settings = Settings()
     configure_logging(settings.log_level)
     app = create_app(settings)

@@ -59,18 +59,25 @@ class CommitSpool:
         self._max_bytes = max_bytes
         self._size = 0
         self._waiting: deque[Commit] = deque()
+        self._folder = folder
         self._file = _lock_first(folder)
         self._adopt(self._file)
-        for path in sorted(folder.glob("*.spool")):
+        self.adopt_left()
+
+    def __len__(self) -> int:
+        """Return how many commits wait."""
+        return len(self._waiting)
+
+    def adopt_left(self) -> int:
+        """Take what processes that are dead by now left in their files; return how many commits."""
+        n_before = len(self)
+        for path in sorted(self._folder.glob("*.spool")):
             if path != Path(self._file.name) and (left := _lock(path)) is not None:
                 with left:
                     for commit in _read(left):
                         self._write(commit)
                     path.unlink()
-
-    def __len__(self) -> int:
-        """Return how many commits wait."""
-        return len(self._waiting)
+        return len(self) - n_before
 
     def append(self, commit: Commit) -> None:
         """Keep a commit; it survives this process once this returns.

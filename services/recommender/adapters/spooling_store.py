@@ -1,6 +1,7 @@
 """The session store that goes on without Redis: from memory, with its commits on disk."""
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FAULT = "sessions:unavailable"
 RECENT_BYTES = 16 * 1024 * 1024
+ADOPT_S = 5.0
 
 
 class SpoolingSessionStore:
@@ -37,6 +39,7 @@ class SpoolingSessionStore:
         *,
         seconds: Callable[[], float],
         rest_s: float,
+        adopt_s: float = ADOPT_S,
         on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Wrap a store.
@@ -46,12 +49,14 @@ class SpoolingSessionStore:
             spool: What could not be committed.
             seconds: A monotonic clock.
             rest_s: How long Redis is left alone after a failure.
+            adopt_s: How often to look for what another process left when it died.
             on_change: Told how many commits wait.
         """
         self._store = store
         self._spool = spool
         self._seconds = seconds
         self._rest_s = rest_s
+        self._adopt_s = adopt_s
         self._rests_until = 0.0
         self._recent = RecentStates(seconds, max_bytes=RECENT_BYTES, max_age_s=store.timeout_s)
         self._behind = spool.users()
@@ -91,12 +96,16 @@ class SpoolingSessionStore:
         self._spool.close()
 
     async def deliver(self) -> None:
-        """Deliver what is spooled until cancelled."""
+        """Deliver what is spooled, here or by a process that died since, until cancelled."""
         while True:
             while len(self._spool):
                 await self._deliver_first()
             self._has_work.clear()
-            await self._has_work.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._adopt_s):
+                    await self._has_work.wait()
+            if self._spool.adopt_left():
+                self._on_change(len(self._spool))
 
     def _update_in_memory(self, user: int, before: bytes, transition: Transition) -> Outcome:
         outcome = transition(decode_state(user, before), FAULT)

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +123,20 @@ async def test_workers_share_the_port_and_their_metrics(
             await play(range(100, 105))
             assert await count() == 135
         assert len(find_workers(process)) == 2
+
+
+async def test_workers_end_with_a_killed_parent_and_free_the_port(
+    valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_service(valkey, tmp_path, monkeypatch, SEGUE_RECOMMENDER_WORKERS=2) as (url, process):
+        async with asyncio.timeout(30):
+            while len(find_workers(process)) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        workers = find_workers(process)
+        process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=20)
+        for worker in alive:
+            worker.kill()
+        assert alive == []
+        with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2])), backlog=1):
+            pass

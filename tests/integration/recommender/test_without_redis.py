@@ -3,10 +3,19 @@
 import asyncio
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from redis import Redis as SyncRedis
+from redis.asyncio import Redis
 
+from deploy.local.servers import ValkeyServer
+from services.recommender.adapters.commit_spool import Commit, CommitSpool
+from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.session_store import RedisSessionStore
+from services.recommender.adapters.spooling_store import SpoolingSessionStore
+from shared.event_stream import STREAM_KEY
+from shared.tasks import in_background
 from tests.integration.recommender.conftest import OwnValkey, Proxy, Service, serving, until
 from tests.unit.recommender.factories import FIRST_ID
 
@@ -102,6 +111,27 @@ async def test_a_restarted_service_delivers_what_the_last_one_spooled(
     chosen = [event.recommendation for event in events]
     assert chosen == [answer["track"] for answer in first[2:] + second]
     assert all(a.timestamp <= b.timestamp for a, b in pairwise(events))
+
+
+async def test_a_living_worker_delivers_what_a_dead_one_spooled(
+    redis: Redis, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    dead = CommitSpool(tmp_path, max_bytes=10_000)
+    living = CommitSpool(tmp_path, max_bytes=10_000)
+    dead.append(Commit(user=1, before=b"", after=b"t" * 16, event=b"event"))
+    store = RedisSessionStore(RedisConnection(valkey.url), timeout_s=60, deadline_s=5)
+    spooling = SpoolingSessionStore(store, living, seconds=monotonic, rest_s=0.05, adopt_s=0.05)
+    async with in_background(spooling.deliver()):
+        await asyncio.sleep(0.1)
+        assert await redis.xlen(STREAM_KEY) == 0  # its process lives: it will deliver by itself
+        dead.close()
+
+        async def is_there() -> bool:
+            return bool(await redis.xlen(STREAM_KEY))
+
+        await until(is_there)
+    await spooling.close()
+    assert await redis.get("segue:session:1") == b"t" * 16
 
 
 async def test_a_full_spool_refuses(own_valkey: OwnValkey, tmp_path: Path) -> None:

@@ -78,6 +78,18 @@ def test_a_commit_of_a_higher_file_is_adopted(open_spool: Opener, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["0.spool"]
 
 
+def test_a_living_process_takes_over_what_another_leaves(
+    open_spool: Opener, tmp_path: Path
+) -> None:
+    living, dying = open_spool(tmp_path), open_spool(tmp_path)
+    dying.append(make_commit(1))
+    assert living.adopt_left() == 0
+    dying.close()
+    assert living.adopt_left() == 1
+    assert drain(living) == [make_commit(1)]
+    assert [path.name for path in tmp_path.iterdir()] == ["0.spool"]
+
+
 @pytest.mark.parametrize("cut", [1, 9, 20])
 def test_a_torn_record_is_dropped_and_written_over(
     open_spool: Opener, tmp_path: Path, cut: int
