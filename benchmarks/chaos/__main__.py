@@ -50,9 +50,11 @@ def main(words: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _open(folder: Path | None, talk: Console) -> Iterator[Laboratory]:
-    with tempfile.TemporaryDirectory(prefix="segue-chaos-") as ours:
-        with open_laboratory(folder or Path(ours) / "state", talk) as lab:
-            yield lab
+    with (
+        tempfile.TemporaryDirectory(prefix="segue-chaos-") as ours,
+        open_laboratory(folder or Path(ours) / "state", talk) as lab,
+    ):
+        yield lab
 
 
 def _prepare(lab: Laboratory, talk: Console) -> None:

@@ -15,7 +15,7 @@ FROM_MEMORY = "sessions:unavailable"
 
 # A logger stores what is in the stream at the latest this long after the answer; what was younger
 # is lost with a stream that was destroyed, disk and all.
-EXPOSED_S = 2.0
+EXPOSED_S = 5.0
 
 Fact = tuple[int, UUID, str, int, float, int | None]
 
@@ -81,7 +81,11 @@ def reconcile(
     marked = find_marked(steps)
     forked = marked & (cut | {episode_of.get(session, -1) for session in malformed})
     return Verdict(
-        lost=[str(fact) for fact in missing if fact not in destroyed]
+        lost=[
+            f"{fact}, answered at {answered[fact].attempts[-1].ended_at:.3f}"
+            for fact in missing
+            if fact not in destroyed
+        ]
         + [f"event {each}" for each in expected if not others[each]],
         destroyed=[str(fact) for fact in destroyed],
         doubled=[f"{fact} {n} times" for fact, n in found.items() if n > 1]
@@ -157,8 +161,9 @@ def find_mistimed(
 
 
 def _find_fault(rows: Sequence[Row], *, is_ordered: bool) -> str | None:
+    positions = [row.position for row in rows]
     checks = {
-        "positions are not 0, 1, 2, ...": [row.position for row in rows] == list(range(len(rows))),
+        f"its positions are {positions}": positions == list(range(len(rows))),
         "it is several users'": len({row.user for row in rows}) == 1,
         "its treatment changes": len({row.experiments for row in rows}) == 1,
         "it does not begin with a track heard in full": rows[0].time == 1.0,

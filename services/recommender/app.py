@@ -12,6 +12,7 @@ from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.parent_watch import end_with_parent
+from services.recommender.adapters.recent_states import SUFFIX, RecentStates
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
@@ -97,6 +98,7 @@ def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
     return SpoolingSessionStore(
         store,
         spool,
+        RecentStates(spool.path.with_suffix(SUFFIX), max_age_s=store.timeout_s),
         seconds=metrics.seconds,
         rest_s=settings.rest_s,
         on_change=metrics.show_spooled,

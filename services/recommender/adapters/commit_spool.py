@@ -64,20 +64,30 @@ class CommitSpool:
         self._adopt(self._file)
         self.adopt_left()
 
+    @property
+    def path(self) -> Path:
+        """Return its file, which is this process's alone while it is open."""
+        return Path(self._file.name)
+
     def __len__(self) -> int:
         """Return how many commits wait."""
         return len(self._waiting)
 
-    def adopt_left(self) -> int:
-        """Take what processes that are dead by now left in their files; return how many commits."""
-        n_before = len(self)
+    def adopt_left(self) -> dict[int, bytes]:
+        """Take what processes that are dead by now left in their files.
+
+        Returns:
+            The last state of each user with a commit that was taken.
+        """
+        adopted = {}
         for path in sorted(self._folder.glob("*.spool")):
-            if path != Path(self._file.name) and (left := _lock(path)) is not None:
+            if path != self.path and (left := _lock(path)) is not None:
                 with left:
                     for commit in _read(left):
                         self._write(commit)
+                        adopted[commit.user] = commit.after
                     path.unlink()
-        return len(self) - n_before
+        return adopted
 
     def append(self, commit: Commit) -> None:
         """Keep a commit; it survives this process once this returns.

@@ -23,12 +23,23 @@ Transition = Callable[[UserState | None, str | None], Outcome]
 
 # A stored state begins with the id of the event that was written with it. One action: the state is
 # the one that the decision saw, or nothing happens. What comes late is also written where nothing
-# is: a Redis that came back empty knows less than the commit.
+# is, for a Redis that came back empty knows less than the commit, and over what is older by its
+# UUIDv7's milliseconds: commits of several workers come in any order. They are compared as numbers,
+# for how strings compare depends on the server's locale.
 _TAG = 16
 _COMMIT = """
+local function moment(tag)
+    local milliseconds = 0
+    for i = 1, 6 do
+        milliseconds = milliseconds * 256 + string.byte(tag, i)
+    end
+    return milliseconds
+end
 local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
-if tag ~= ARGV[1] and (tag ~= '' or ARGV[6] == '') then
-    return 0
+if tag ~= ARGV[1] then
+    if ARGV[6] == '' or (#tag == 16 and moment(tag) >= moment(ARGV[2])) then
+        return 0
+    end
 end
 if ARGV[2] == '' then
     redis.call('DEL', KEYS[1])
@@ -130,7 +141,11 @@ class RedisSessionStore:
         """Have nothing to deliver: what cannot be written is refused."""
 
     async def write(self, commit: Commit) -> None:
-        """Write a commit late: its state onto the one that it was made from, or none.
+        """Write a commit late: its event, and its state unless there is a newer one.
+
+        Args:
+            commit: With a state that is tagged even where it ends a session, so that what is older
+                and comes later finds it.
 
         Raises:
             StoreUnavailableError: If that does not succeed in time.
@@ -174,16 +189,18 @@ class RedisSessionStore:
         return StoreUnavailableError(f"Redis: {error}", unknown)
 
 
-def make_commit(user: int, before: bytes, outcome: Outcome) -> Commit:
+def make_commit(user: int, before: bytes, outcome: Outcome, *, leaves_tag: bool = False) -> Commit:
     """Make the commit of an outcome that has an event.
 
     Args:
         user: Whose state it is.
         before: The stored state that was decided on; empty if there was none.
         outcome: What follows.
+        leaves_tag: Whether a state of nothing is stored as such, and not deleted.
     """
     assert outcome.event is not None  # noqa: S101 - narrows for the type checker
-    after = b"" if outcome.state is None else encode_state(outcome.state, outcome.event)
+    state = outcome.state or (UserState() if leaves_tag else None)
+    after = b"" if state is None else encode_state(state, outcome.event)
     return Commit(user, before[:_TAG], after, encode_event(outcome.event))
 
 
@@ -201,7 +218,8 @@ def decode_state(user: int, payload: bytes) -> UserState | None:
     if not payload:
         return None
     try:
-        return _decoder.decode(payload[_TAG:])
+        state = _decoder.decode(payload[_TAG:])
+        return state if state.session or state.receipt else None
     except msgspec.MsgspecError as error:
         # Nobody is locked out by what an older release, or a stranger, left under the key.
         logger.warning("session of user %d cannot be read and starts anew: %s", user, error)

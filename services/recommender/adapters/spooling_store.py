@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from services.recommender.adapters.commit_spool import Commit, CommitSpool, SpoolFullError
+from services.recommender.adapters.commit_spool import CommitSpool, SpoolFullError
+from services.recommender.adapters.recent_states import RecentStates
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
     StoreUnavailableError,
@@ -19,23 +19,23 @@ from services.recommender.core.decisions import Outcome
 logger = logging.getLogger(__name__)
 
 FAULT = "sessions:unavailable"
-RECENT_BYTES = 16 * 1024 * 1024
 ADOPT_S = 5.0
 
 
 class SpoolingSessionStore:
-    """Redis while it answers in time; otherwise what this process remembers of a session.
+    """Redis while it answers in time; otherwise what the workers of this machine remember.
 
     After a failure Redis is left alone for `rest_s`, so that only one request in that time waits
-    for its deadline. A listener with commits in the spool is served from memory until they are
-    delivered: their order stays. A commit whose fate is unknown is spooled as it is: delivered
-    twice, its event is one row, and the state that it made is not made again.
+    for its deadline. A listener with commits in a spool, this worker's or another's, is served from
+    memory until they are delivered: their order stays. A commit whose fate is unknown is spooled as
+    it is: delivered twice, its event is one row, and the state that it made is not made again.
     """
 
     def __init__(
         self,
         store: RedisSessionStore,
         spool: CommitSpool,
+        recent: RecentStates,
         *,
         seconds: Callable[[], float],
         rest_s: float,
@@ -47,6 +47,7 @@ class SpoolingSessionStore:
         Args:
             store: Asked first.
             spool: What could not be committed.
+            recent: What was last written.
             seconds: A monotonic clock.
             rest_s: How long Redis is left alone after a failure.
             adopt_s: How often to look for what another process left when it died.
@@ -58,8 +59,9 @@ class SpoolingSessionStore:
         self._rest_s = rest_s
         self._adopt_s = adopt_s
         self._rests_until = 0.0
-        self._recent = RecentStates(seconds, max_bytes=RECENT_BYTES, max_age_s=store.timeout_s)
-        self._behind = spool.users()
+        self._recent = recent
+        self._behind: dict[int, bytes] = {}
+        self._take_over(spool.users())
         self._has_work = asyncio.Event()
         self._on_change = on_change
         on_change(len(spool))
@@ -70,29 +72,31 @@ class SpoolingSessionStore:
         Raises:
             StoreUnavailableError: If Redis does not answer in time and the spool is full.
         """
-        if user in self._behind:
-            return self._update_in_memory(user, self._behind[user], transition)
-        if self._seconds() < self._rests_until:
-            return self._update_in_memory(user, self._recent.get(user), transition)
+        is_resting = self._seconds() < self._rests_until
+        if is_resting or user in self._behind or self._recent.is_spooled(user):
+            return self._update_in_memory(user, transition)
         try:
             outcome, after = await self._store.attempt(user, transition)
         except StoreUnavailableError as error:
             self._rests_until = self._seconds() + self._rest_s
             logger.warning("sessions are served from memory: %s", error)
             if error.unknown is None:
-                return self._update_in_memory(user, self._recent.get(user), transition)
+                self._recent.look_around()
+                return self._update_in_memory(user, transition)
             outcome, commit = error.unknown
-            self._keep(commit)
+            self._keep(user, commit.before, outcome)
             return outcome
-        self._recent.put(user, after)
+        if outcome.event is not None:
+            self._recent.put(user, after)
         return outcome
 
     async def ping(self) -> None:
         """Answer: without Redis there is the spool."""
 
     async def close(self) -> None:
-        """Close the connection and the spool."""
+        """Close the connection and the files."""
         await self._store.close()
+        self._recent.close()
         self._spool.close()
 
     async def deliver(self) -> None:
@@ -104,21 +108,35 @@ class SpoolingSessionStore:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._adopt_s):
                     await self._has_work.wait()
-            if self._spool.adopt_left():
+            self._recent.look_around()
+            if adopted := self._spool.adopt_left():
+                self._take_over(adopted)
                 self._on_change(len(self._spool))
 
-    def _update_in_memory(self, user: int, before: bytes, transition: Transition) -> Outcome:
+    def _take_over(self, states: Mapping[int, bytes]) -> None:
+        """Serve the listeners of spooled commits from memory, unless a worker knows them better."""
+        for user, after in states.items():
+            found = self._recent.find(user)
+            if found is None or found.state == after:
+                self._behind[user] = after
+                self._recent.put(user, after, is_spooled=True)
+
+    def _update_in_memory(self, user: int, transition: Transition) -> Outcome:
+        found = self._recent.find(user)
+        before = self._behind.get(user, b"") if found is None else found.state
         outcome = transition(decode_state(user, before), FAULT)
         if outcome.event is not None:
-            self._keep(make_commit(user, before, outcome))
+            self._keep(user, before, outcome)
         return outcome
 
-    def _keep(self, commit: Commit) -> None:
+    def _keep(self, user: int, before: bytes, outcome: Outcome) -> None:
+        commit = make_commit(user, before, outcome, leaves_tag=True)
         try:
             self._spool.append(commit)
         except SpoolFullError as error:
             raise StoreUnavailableError(f"Redis does not answer; the spool: {error}") from error
-        self._behind[commit.user] = commit.after
+        self._behind[user] = commit.after
+        self._recent.put(user, commit.after, is_spooled=True)
         self._has_work.set()
         self._on_change(len(self._spool))
 
@@ -135,30 +153,4 @@ class SpoolingSessionStore:
         self._on_change(len(self._spool))
         if self._behind.get(commit.user) == commit.after:
             del self._behind[commit.user]
-            self._recent.put(commit.user, commit.after)
-
-
-class RecentStates:
-    """The states last written, as far as they fit; the longest untouched go first."""
-
-    def __init__(self, seconds: Callable[[], float], *, max_bytes: int, max_age_s: float) -> None:
-        """Start empty."""
-        self._seconds = seconds
-        self._max_bytes = max_bytes
-        self._max_age_s = max_age_s
-        self._n_bytes = 0
-        self._states: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
-
-    def get(self, user: int) -> bytes:
-        """Return a user's state; empty if there is none, or it has expired."""
-        state, put_at = self._states.get(user, (b"", 0.0))
-        return state if self._seconds() - put_at < self._max_age_s else b""
-
-    def put(self, user: int, state: bytes) -> None:
-        """Remember a user's state; an empty one is forgotten."""
-        self._n_bytes -= len(self._states.pop(user, (b"", 0.0))[0])
-        if state:
-            self._states[user] = state, self._seconds()
-            self._n_bytes += len(state)
-        while self._n_bytes > self._max_bytes:
-            self._n_bytes -= len(self._states.popitem(last=False)[1][0])
+            self._recent.settle(commit.user)

@@ -11,6 +11,7 @@ from redis import Redis as SyncRedis
 
 from deploy.local.servers import ValkeyServer
 from services.recommender.adapters.commit_spool import CommitSpool
+from services.recommender.adapters.recent_states import RecentStates
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import RedisSessionStore, SessionStore
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
@@ -49,7 +50,8 @@ async def store(
     real = redis = RedisSessionStore(RedisConnection(url), timeout_s=60, deadline_s=5)
     if request.param != "redis":
         spool = CommitSpool(tmp_path, max_bytes=10_000)
-        real = SpoolingSessionStore(redis, spool, seconds=time.monotonic, rest_s=60)
+        recent = RecentStates(tmp_path / "0.recent", max_age_s=60)
+        real = SpoolingSessionStore(redis, spool, recent, seconds=time.monotonic, rest_s=60)
     yield real
     await real.close()
 

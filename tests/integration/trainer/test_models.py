@@ -180,7 +180,7 @@ async def test_a_trainer_restores_what_redis_lost_by_itself(
         while not (settings.folder / "versions" / "v00").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await redis.flushall()
-        while not (await client.get("/models/v00")).json()["active"]:
+        while not (await client.get("/models/v00")).json()["active"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 

@@ -83,9 +83,9 @@ def test_a_living_process_takes_over_what_another_leaves(
 ) -> None:
     living, dying = open_spool(tmp_path), open_spool(tmp_path)
     dying.append(make_commit(1))
-    assert living.adopt_left() == 0
+    assert living.adopt_left() == {}
     dying.close()
-    assert living.adopt_left() == 1
+    assert living.adopt_left() == {1: b"a1"}
     assert drain(living) == [make_commit(1)]
     assert [path.name for path in tmp_path.iterdir()] == ["0.spool"]
 

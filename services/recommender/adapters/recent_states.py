@@ -1,0 +1,137 @@
+"""The sessions' states last written on this machine: what its workers know without Redis.
+
+Each worker writes a file of its own, mapped into memory, and reads those of all. A file has a slot
+per user, by the remainder of its id, and a ring of states; a slot tells where in the ring its state
+begins, and a checksum of both, so that what is half written or written over counts as nothing.
+What one process wrote outlives it.
+"""
+
+import mmap
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIX = ".recent"
+N_SLOTS = 65_536
+RING_BYTES = 16 * 1024 * 1024
+
+_SLOT = struct.Struct("<QQIIII")  # written at, offset, length, user, checksum, whether spooled
+_HEAD = struct.Struct("<Q")  # where the next state begins, never wrapped
+_SLOTS_AT = 32
+
+
+class Recent(NamedTuple):
+    """A state, and whether Redis waits for it; empty bytes are a session's end."""
+
+    state: bytes
+    is_spooled: bool
+
+
+class RecentStates:
+    """The states that fit, of all workers of a folder; the newest of a user counts."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_age_s: float,
+        now_ns: Callable[[], int] = time.time_ns,
+        n_slots: int = N_SLOTS,
+        ring_bytes: int = RING_BYTES,
+    ) -> None:
+        """Open this worker's file, and look for those of others beside it.
+
+        Args:
+            path: Of the file, which no other process writes; what is in it stays.
+            max_age_s: An older state counts as nothing.
+            now_ns: A clock that all workers share.
+            n_slots, ring_bytes: Of every file of the folder.
+
+        Raises:
+            OSError: If the file cannot be made.
+        """
+        self._path = path
+        self._max_age_ns = int(max_age_s * 1e9)
+        self._now_ns = now_ns
+        self._n_slots = n_slots
+        self._ring_at = _SLOTS_AT + n_slots * _SLOT.size
+        self._ring_bytes = ring_bytes
+        with path.open("a+b") as file:
+            file.truncate(self._ring_at + ring_bytes)
+            self._own = mmap.mmap(file.fileno(), self._ring_at + ring_bytes)
+        self._files = {path: self._own}
+        self.look_around()
+
+    def look_around(self) -> None:
+        """Open the files that other workers made meanwhile."""
+        size = self._ring_at + self._ring_bytes
+        for path in self._path.parent.glob(f"*{SUFFIX}"):
+            if path not in self._files and path.stat().st_size == size:
+                with path.open("rb") as file:
+                    self._files[path] = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+    def put(self, user: int, state: bytes, *, is_spooled: bool = False) -> None:
+        """Remember a user's state."""
+        if len(state) > self._ring_bytes:
+            return
+        (head,) = _HEAD.unpack_from(self._own)
+        room = self._ring_bytes - head % self._ring_bytes
+        offset = head if len(state) <= room else head + room
+        begin = self._ring_at + offset % self._ring_bytes
+        self._own[begin : begin + len(state)] = state
+        _HEAD.pack_into(self._own, 0, offset + len(state))
+        written_ns = self._now_ns()
+        checksum = _checksum(user, written_ns, state)
+        slot = (written_ns, offset, len(state), user, checksum, is_spooled)
+        _SLOT.pack_into(self._own, self._slot_at(user), *slot)
+
+    def settle(self, user: int) -> None:
+        """Note that Redis has what this worker last spooled of a user."""
+        at = self._slot_at(user)
+        slot = _SLOT.unpack_from(self._own, at)
+        if slot[3] == user:
+            _SLOT.pack_into(self._own, at, *slot[:5], False)
+
+    def find(self, user: int) -> Recent | None:
+        """Find the newest state of a user; None if none is remembered."""
+        newest = self._find_slot(user)
+        if newest is None:
+            return None
+        file, (written_ns, offset, length, _, checksum, is_spooled) = newest
+        begin = self._ring_at + offset % self._ring_bytes
+        state = file[begin : begin + length]
+        if _checksum(user, written_ns, state) != checksum:
+            return None
+        return Recent(state, bool(is_spooled))
+
+    def is_spooled(self, user: int) -> bool:
+        """Return whether Redis waits for the newest state of a user."""
+        newest = self._find_slot(user)
+        return newest is not None and bool(newest[1][5])
+
+    def _find_slot(self, user: int) -> tuple[mmap.mmap, tuple[int, ...]] | None:
+        newest: tuple[mmap.mmap, tuple[int, ...]] | None = None
+        at = self._slot_at(user)
+        now_ns = self._now_ns()
+        newest_ns = now_ns - self._max_age_ns
+        for file in self._files.values():
+            slot = _SLOT.unpack_from(file, at)
+            # What is ahead of the clock was written before it was set back.
+            if slot[3] == user and newest_ns <= slot[0] <= now_ns and slot[0]:
+                newest_ns, newest = slot[0], (file, slot)
+        return newest
+
+    def close(self) -> None:
+        """Close the files; what is in them stays."""
+        for file in self._files.values():
+            file.close()
+
+    def _slot_at(self, user: int) -> int:
+        return _SLOTS_AT + user % self._n_slots * _SLOT.size
+
+
+def _checksum(user: int, written_ns: int, state: bytes) -> int:
+    return zlib.crc32(state, zlib.crc32(struct.pack("<IQ", user, written_ns)))
