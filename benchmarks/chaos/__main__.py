@@ -25,7 +25,7 @@ from deploy.services import train, wait_for_model
 HISTORY_SESSIONS = 2_000
 TRAINING_TIMEOUT_S = 300.0
 MODEL_TIMEOUT_S = 60.0
-TABLE_WIDTH = 160
+TABLE_WIDTH = 200
 
 
 def main(words: Sequence[str]) -> int:
