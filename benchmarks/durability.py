@@ -1,4 +1,4 @@
-"""`python -m benchmarks.durability`: what each `appendfsync` costs, and what a kill -9 loses with it.
+"""`python -m benchmarks.durability`: what each `appendfsync` costs, and what a kill loses with it.
 
 A Valkey of our own takes commits as the recommender makes them, while the disk is kept busy by
 somebody else; then it is killed, started again on its file, and asked for what it had acknowledged.

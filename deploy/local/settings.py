@@ -14,8 +14,8 @@ from deploy.commands import ROOT
 SERVERS = {"redis": 6379, "postgres": 5432}
 SERVICES = {"logger": 5003, "recommender": 5001, "trainer": 5002, "dashboard": 5004}
 
-# When Redis flushes its log to the disk. `everysec` is not offered: with it a killed Redis loses what
-# it acknowledged while a flush was under way (`python -m benchmarks.durability`).
+# When Redis flushes its log to the disk. `everysec` is not offered: with it a killed Redis loses
+# what it acknowledged while a flush was under way (`python -m benchmarks.durability`).
 APPENDFSYNC_SETTING = "SEGUE_REDIS_APPENDFSYNC"
 APPENDFSYNC = ("no", "always")
 
