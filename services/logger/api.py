@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 
@@ -20,9 +21,30 @@ from services.logger.ingest import (
 )
 from services.logger.settings import Settings
 from shared.event_stream import EventStream
+from shared.events import Event
+from shared.http import MEDIA_TYPE as PROBLEM_TYPE
 from shared.http import ProblemError
 
 MEDIA_TYPE = "application/x-ndjson"
+
+# For OpenAPI: the body is read as it comes, and problems are raised where they arise.
+_EVENTS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "One event per line; `Content-Encoding: gzip` is understood.",
+        "content": {MEDIA_TYPE: {"schema": msgspec.json.schema_components([Event])[1]["Event"]}},
+    }
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {PROBLEM_TYPE: {}}}
+    for status, text in {
+        400: "The body is no gzip, or was cut short.",
+        408: "The body took too long to arrive.",
+        413: "The body is too large.",
+        415: "The body is not declared as newline-delimited JSON, plain or gzip.",
+        503: "The database is away: send the same body again.",
+    }.items()
+}
 
 
 class State:
@@ -50,7 +72,7 @@ def create_router() -> APIRouter:
     """Create the routes; they find their `State` as `request.state.logger`."""
     router = APIRouter()
 
-    @router.post("/events", tags=["events"])
+    @router.post("/events", tags=["events"], responses=_PROBLEMS, openapi_extra=_EVENTS)
     async def post_events(request: Request) -> dict[str, Any]:
         """Store events, one JSON object per line; answers when they are committed."""
         state: State = request.state.logger
