@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from benchmarks.chaos.faults import FAULTS
@@ -86,7 +87,7 @@ def _play(
         talk.print(f"{FAULTS[name].title} ...")
         try:
             outcome = play_round(lab, FAULTS[name], pace, seed=seed)
-        except (DeployError, RecoveryError, UnexpectedAnswerError) as error:
+        except (DeployError, RecoveryError, UnexpectedAnswerError, httpx.HTTPError) as error:
             talk.print(f"    FAILED {error}", markup=False)
             is_whole = False
             continue

@@ -16,7 +16,7 @@ from benchmarks.chaos.stepped_clock import OFFSETS_S
 from benchmarks.chaos.traffic import RecordingListeners
 from deploy.local.programs import ready_check
 from deploy.loop.live import free_ports
-from deploy.services import wait_for_spool
+from deploy.services import wait_for_logger
 from shared.event_stream import FIELD, STREAM_KEY
 
 REQUEST_TIMEOUT_S = 30.0
@@ -107,15 +107,19 @@ def _stop_postgres(lab: Laboratory, _: RecordingListeners, seconds: float) -> Af
 
 def _fill_stream(lab: Laboratory, _: RecordingListeners, seconds: float) -> Aftermath:
     """Let the stream grow, with no logger, until Redis has no memory left."""
-    lab.stop("logger", "logger-2")
+    loggers = [each.name for each in lab.stack.programs if each.name.startswith("logger")]
+    lab.stop(*loggers)
     with lab.redis() as redis:
-        limit = redis.info("memory")["used_memory"] + ROOM_BYTES
-        redis.config_set("maxmemory", limit)
-        time.sleep(seconds)
-        n_entries, n_refused = redis.xlen(STREAM_KEY), _count_refused(redis.info("errorstats"))
-        lab.start("logger", "logger-2")
-        wait_for_spool(lab.url("recommender"), timeout_s=DRAIN_TIMEOUT_S)
-        redis.config_set("maxmemory", 0)
+        redis.config_set("maxmemory", redis.info("memory")["used_memory"] + ROOM_BYTES)
+        try:
+            time.sleep(seconds)
+            n_entries = redis.xlen(STREAM_KEY)
+            n_refused = _count_refused(redis.info("errorstats"))
+            lab.start(*loggers)
+            lab.wait_until_ready()
+            wait_for_logger(lab.url("logger"), timeout_s=DRAIN_TIMEOUT_S, show=lambda _: None)
+        finally:
+            redis.config_set("maxmemory", 0)  # sessions alone may fill what is left
     return Aftermath(f"{n_entries:,} entries, then {n_refused:,} writes refused")
 
 

@@ -5,6 +5,7 @@ killed in the middle of a write, was never answered and is dropped.
 """
 
 import fcntl
+import itertools
 import os
 import zlib
 from collections import deque
@@ -103,21 +104,22 @@ class CommitSpool:
             self._file.truncate(self._size)
             raise SpoolFullError(str(error)) from error
 
-    def first(self) -> Commit:
-        """Return the oldest commit that waits."""
-        return self._waiting[0]
+    def first(self, n: int = 1) -> list[Commit]:
+        """Return the oldest commits that wait, at most n."""
+        return list(itertools.islice(self._waiting, n))
 
     def users(self) -> dict[int, bytes]:
         """Return the last state of each user with a commit that waits."""
         return {commit.user: commit.after for commit in self._waiting}
 
-    def drop_first(self) -> None:
-        """Forget the oldest commit: it was delivered.
+    def drop_first(self, n: int = 1) -> None:
+        """Forget the oldest commits: they were delivered.
 
         The file is emptied with the last one: after a crash some are delivered again, which changes
         nothing.
         """
-        self._waiting.popleft()
+        for _ in range(n):
+            self._waiting.popleft()
         if not self._waiting:
             self._file.truncate(0)
             self._size = 0

@@ -36,14 +36,16 @@ local function moment(tag)
     return milliseconds
 end
 local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
+local is_stale = false
 if tag ~= ARGV[1] then
-    if ARGV[6] == '' or (#tag == 16 and moment(tag) >= moment(ARGV[2])) then
+    if ARGV[6] == '' then
         return 0
     end
+    is_stale = #tag == 16 and moment(tag) >= moment(ARGV[2])
 end
 if ARGV[2] == '' then
     redis.call('DEL', KEYS[1])
-else
+elseif not is_stale then
     redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 end
 redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
@@ -152,8 +154,7 @@ class RedisSessionStore:
         """
         try:
             async with asyncio.timeout(self._deadline_s):
-                if not await self._commit(commit, is_late=True):
-                    await self._redis.execute("XADD", STREAM_KEY, "*", FIELD, commit.event)
+                await self._commit(commit, is_late=True)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 

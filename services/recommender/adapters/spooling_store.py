@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FAULT = "sessions:unavailable"
 ADOPT_S = 5.0
+AT_ONCE = 128
 
 
 class SpoolingSessionStore:
@@ -59,6 +60,7 @@ class SpoolingSessionStore:
         self._rest_s = rest_s
         self._adopt_s = adopt_s
         self._rests_until = 0.0
+        self._is_failing = True  # nothing is known yet
         self._recent = recent
         self._behind: dict[int, bytes] = {}
         self._take_over(spool.users())
@@ -103,7 +105,7 @@ class SpoolingSessionStore:
         """Deliver what is spooled, here or by a process that died since, until cancelled."""
         while True:
             while len(self._spool):
-                await self._deliver_first()
+                await self._deliver_some()
             self._has_work.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._adopt_s):
@@ -140,17 +142,26 @@ class SpoolingSessionStore:
         self._has_work.set()
         self._on_change(len(self._spool))
 
-    async def _deliver_first(self) -> None:
-        commit = self._spool.first()
-        try:
-            await self._store.write(commit)
-        except StoreUnavailableError:
+    async def _deliver_some(self) -> None:
+        """Deliver the oldest together: one by one, listeners would spool faster than that.
+
+        After a failure the oldest goes ahead alone, so that the others do not overtake it.
+        """
+        commits = self._spool.first(1 if self._is_failing else AT_ONCE)
+        writes = (self._store.write(commit) for commit in commits)
+        faults = [each for each in await asyncio.gather(*writes, return_exceptions=True) if each]
+        for fault in faults:
+            if not isinstance(fault, StoreUnavailableError):
+                raise fault
+        self._is_failing = bool(faults)
+        if faults:  # what was written is written again: that changes nothing
             self._rests_until = self._seconds() + self._rest_s
             await asyncio.sleep(self._rest_s)
             return
         self._rests_until = 0.0
-        self._spool.drop_first()
+        self._spool.drop_first(len(commits))
         self._on_change(len(self._spool))
-        if self._behind.get(commit.user) == commit.after:
-            del self._behind[commit.user]
-            self._recent.settle(commit.user)
+        for commit in commits:
+            if self._behind.get(commit.user) == commit.after:
+                del self._behind[commit.user]
+                self._recent.settle(commit.user)

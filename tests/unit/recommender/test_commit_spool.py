@@ -31,8 +31,9 @@ def open_spool() -> Iterator[Opener]:
 def drain(spool: CommitSpool) -> list[Commit]:
     drained = []
     while len(spool):
-        drained.append(spool.first())
-        spool.drop_first()
+        some = spool.first(2)
+        drained += some
+        spool.drop_first(len(some))
     return drained
 
 
