@@ -12,12 +12,14 @@ import httpx
 
 from benchmarks.chaos.laboratory import Laboratory
 from benchmarks.chaos.poison import make_mixture
+from benchmarks.chaos.reconciliation import Fact, fact_of_event
 from benchmarks.chaos.stepped_clock import OFFSETS_S
 from benchmarks.chaos.traffic import RecordingListeners
 from deploy.local.programs import ready_check
 from deploy.loop.live import free_ports
 from deploy.services import wait_for_logger
 from shared.event_stream import FIELD, STREAM_KEY
+from shared.events import decode_event
 
 REQUEST_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 120.0
@@ -34,14 +36,14 @@ class Aftermath:
         expected: Ids of events that it sent, due once each.
         n_dead_letters: That it sent.
         clocks_s: By how much the clocks that named times were off.
-        destroyed_at: When the stream was destroyed, if it was, in seconds since the epoch.
+        destroyed: What the stream held when it was destroyed, if it was.
     """
 
     note: str = ""
     expected: frozenset[UUID] = frozenset()
     n_dead_letters: int = 0
     clocks_s: tuple[float, ...] = (0.0,)
-    destroyed_at: float | None = None
+    destroyed: frozenset[Fact] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,14 @@ def _restart_redis(lab: Laboratory, _: RecordingListeners, __: float) -> Afterma
 
 
 def _empty_redis(lab: Laboratory, _: RecordingListeners, __: float) -> Aftermath:
+    """Destroy what Redis keeps; look first what that is, on a copy."""
     lab.stop("redis")
-    destroyed_at = time.time()
+    with lab.stopped_redis() as redis:
+        entries = redis.xrange(STREAM_KEY)
+    events = [decode_event(fields[FIELD]) for _, fields in entries]
     lab.forget_redis()
     lab.start("redis")
-    return Aftermath(destroyed_at=destroyed_at)
+    return Aftermath(destroyed=frozenset(map(fact_of_event, events)))
 
 
 def _stop_postgres(lab: Laboratory, _: RecordingListeners, seconds: float) -> Aftermath:

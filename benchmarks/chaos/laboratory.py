@@ -5,19 +5,22 @@ import dataclasses
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import redis
+from redis import Redis
 from rich.console import Console
 
 from benchmarks.chaos.proxy import DelayProxy
-from deploy.local.programs import Program, Stack, ready_check
+from deploy.local.programs import Program, Stack, answers_redis, ready_check
 from deploy.local.segue import create_stack
+from deploy.local.servers import ValkeyServer
 from deploy.local.settings import SERVERS, SERVICES, parse_settings, port_setting, read_environment
 from deploy.local.stack import clean, up
 from deploy.local.supervision import Supervisor
@@ -95,11 +98,28 @@ class Laboratory:
             self.supervisor.start_program(name)
 
     @contextlib.contextmanager
-    def redis(self) -> Iterator[redis.Redis]:
+    def redis(self) -> Iterator[Redis]:
         """Connect to Redis itself, past the proxy."""
         port = self.stack.settings.ports["redis"]
-        with redis.Redis(port=port, socket_timeout=10) as connection:
+        with Redis(port=port, socket_timeout=10) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def stopped_redis(self) -> Iterator[Redis]:
+        """Run a copy of what a stopped Redis left on disk, and connect to it."""
+        with tempfile.TemporaryDirectory() as folder:
+            (port,) = free_ports(1)
+            server = ValkeyServer(port, Path(folder))
+            shutil.copytree(self.stack.state / "redis", folder, dirs_exist_ok=True)
+            process = subprocess.Popen(server.command(), stdout=subprocess.DEVNULL)
+            try:
+                while not answers_redis(server.url):
+                    time.sleep(POLL_S)
+                with Redis.from_url(server.url) as connection:
+                    yield connection
+            finally:
+                process.kill()
+                process.wait()
 
     def forget_redis(self) -> None:
         """Delete all that a stopped Redis keeps on disk."""

@@ -7,15 +7,12 @@ from itertools import pairwise
 from uuid import UUID
 
 from benchmarks.chaos.records import Row, Step
+from shared.events import Event
 
 TOLERANCE_S = 0.002  # an event's time is cut to the millisecond
 
 # What an answer's fallback says when it was given without asking Redis.
 FROM_MEMORY = "sessions:unavailable"
-
-# A logger stores what is in the stream at the latest this long after the answer; what was younger
-# is lost with a stream that was destroyed, disk and all.
-EXPOSED_S = 5.0
 
 Fact = tuple[int, UUID, str, int, float, int | None]
 
@@ -26,7 +23,7 @@ class Verdict:
 
     Attributes:
         lost: Answered steps without a row.
-        destroyed: Such steps that had just been answered when the stream was destroyed.
+        destroyed: Such steps that a stream held which was destroyed.
         doubled: Steps with more than one row, whether or not the second was answered.
         foreign: Rows that nobody asked for.
         malformed: Sessions that are no chain from a first track to a `last`.
@@ -53,7 +50,7 @@ def reconcile(
     *,
     expected: Collection[UUID] = (),
     clocks_s: Sequence[float] = (0.0,),
-    destroyed_at: float | None = None,
+    destroyed: Collection[Fact] = (),
 ) -> Verdict:
     """Compare what was answered with what was stored.
 
@@ -62,7 +59,7 @@ def reconcile(
         rows: All that was stored meanwhile.
         expected: Ids of events that were sent otherwise; each is due once.
         clocks_s: By how much the clocks that named the events' times may have been off, in seconds.
-        destroyed_at: When the stream was destroyed, if it was, in seconds since the epoch.
+        destroyed: What the stream held when it was destroyed, stored or not.
     """
     others = Counter(row.event_id for row in rows if row.event_id in set(expected))
     mine = [row for row in rows if row.event_id not in others]
@@ -71,7 +68,6 @@ def reconcile(
     asked = {_question(step.user, step.message, step.track, step.time) for step in steps}
     stray = [fact for fact in found.elements() if fact not in answered]
     missing = [fact for fact in answered if not found[fact]]
-    destroyed = [fact for fact in missing if _is_exposed(answered[fact], destroyed_at)]
     cut = find_cut(steps)
     broken = {session for _, session, *_ in missing}
     broken |= {step.answer.session for step in steps if step.answer and step.episode in cut}
@@ -87,7 +83,7 @@ def reconcile(
             if fact not in destroyed
         ]
         + [f"event {each}" for each in expected if not others[each]],
-        destroyed=[str(fact) for fact in destroyed],
+        destroyed=[str(fact) for fact in missing if fact in destroyed],
         doubled=[f"{fact} {n} times" for fact, n in found.items() if n > 1]
         + [f"{fact}, another attempt" for fact in stray if _is_asked(fact, asked)]
         + [f"event {each} {n} times" for each, n in others.items() if n > 1],
@@ -184,14 +180,20 @@ def _fact_of_step(step: Step) -> Fact:
     return step.user, answer.session, step.message, step.track, step.time, answer.recommendation
 
 
+def fact_of_event(event: Event) -> Fact:
+    """Return what a client knows of an event."""
+    return (
+        event.user,
+        event.session,
+        event.message,
+        event.track,
+        event.time,
+        event.recommendation,
+    )
+
+
 def _fact_of_row(row: Row) -> Fact:
     return row.user, row.session, row.message, row.track, row.time, row.recommendation
-
-
-def _is_exposed(step: Step, destroyed_at: float | None) -> bool:
-    if destroyed_at is None:
-        return False
-    return destroyed_at - EXPOSED_S <= step.attempts[-1].ended_at <= destroyed_at
 
 
 def _delay_s(answered: dict[Fact, Step], row: Row) -> float:

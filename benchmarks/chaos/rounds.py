@@ -101,7 +101,7 @@ def judge(
         rows,
         expected=aftermath.expected,
         clocks_s=aftermath.clocks_s,
-        destroyed_at=aftermath.destroyed_at,
+        destroyed=aftermath.destroyed,
     )
     attempts = [attempt for step in steps for attempt in step.attempts]
     waits_s = [step.attempts[-1].ended_at - step.attempts[0].began_at for step in steps]

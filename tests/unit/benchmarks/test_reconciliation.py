@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.chaos.reconciliation import EXPOSED_S, FROM_MEMORY, Verdict, reconcile
+from benchmarks.chaos.reconciliation import FROM_MEMORY, Verdict, reconcile
 from benchmarks.chaos.records import Answered, Attempt, Row, Step
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -144,16 +144,12 @@ def test_an_episode_of_two_sessions_is_cut_unless_it_says_why() -> None:
     assert found(reconcile(first + rest, rows)) == {"forked": 1}
 
 
-@pytest.mark.parametrize(
-    ("age_s", "kind"), [(0.5 * EXPOSED_S, "destroyed"), (2 * EXPOSED_S, "lost")]
-)
-def test_what_was_young_when_the_stream_was_destroyed_is_not_called_lost(
-    age_s: float, kind: str
-) -> None:
+def test_what_a_destroyed_stream_held_is_not_called_lost() -> None:
     steps = make_steps()
-    destroyed_at = steps[-1].attempts[-1].ended_at + age_s
-    verdict = reconcile(steps, make_rows(steps)[:-1], destroyed_at=destroyed_at)
-    assert found(verdict) == {kind: 1}
+    last = steps[-1]
+    held = [(last.user, SESSION, last.message, last.track, last.time, None)]
+    assert found(reconcile(steps, make_rows(steps)[:-1], destroyed=held)) == {"destroyed": 1}
+    assert found(reconcile(steps, make_rows(steps)[1:], destroyed=held)) == {"lost": 1}
 
 
 def test_events_that_were_sent_otherwise_are_due_once() -> None:
