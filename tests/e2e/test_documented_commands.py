@@ -40,7 +40,7 @@ SELECT json_build_object(
     'message', message, 'timestamp', (extract(epoch FROM occurred_at) * 1000)::bigint,
     'user', user_id, 'track', track_id, 'time', time, 'latency', latency,
     'recommendation', recommendation, 'experiments', experiments
-)::text FROM events ORDER BY occurred_at LIMIT 5000
+)::text FROM events ORDER BY occurred_at LIMIT 500
 """
 
 TEXTS = list(dict.fromkeys(command.text for command in COMMANDS if is_executed(command)))
