@@ -2,8 +2,9 @@
 
 Each worker writes a file of its own, mapped into memory, and reads those of all. A file has a slot
 per user, by the remainder of its id, and a ring of states; a slot tells where in the ring its state
-begins, and a checksum of both, so that what is half written or written over counts as nothing.
-What one process wrote outlives it.
+begins, and a checksum of both, so that what is half written or written over counts as nothing. A
+state that fits is written over the user's last: the ring holds users, not steps. What one process
+wrote outlives it.
 """
 
 import mmap
@@ -18,7 +19,9 @@ SUFFIX = ".recent"
 N_SLOTS = 65_536
 RING_BYTES = 16 * 1024 * 1024
 
-_SLOT = struct.Struct("<QQIIII")  # written at, offset, length, user, checksum, whether spooled
+_SLOT = struct.Struct("<QQIIII")  # written at, offset, length, user, checksum, room and flag
+_SPOOLED = 1  # the flag; rooms are even
+_LEAST_ROOM = 256
 _HEAD = struct.Struct("<Q")  # where the next state begins, never wrapped
 _SLOTS_AT = 32
 
@@ -75,42 +78,57 @@ class RecentStates:
 
     def put(self, user: int, state: bytes, *, is_spooled: bool = False) -> None:
         """Remember a user's state."""
-        if len(state) > self._ring_bytes:
-            return
-        (head,) = _HEAD.unpack_from(self._own)
-        room = self._ring_bytes - head % self._ring_bytes
-        offset = head if len(state) <= room else head + room
+        at = self._slot_at(user)
+        offset, room = self._find_room(at, user, len(state))
         begin = self._ring_at + offset % self._ring_bytes
-        self._own[begin : begin + len(state)] = state
-        _HEAD.pack_into(self._own, 0, offset + len(state))
+        kept = state if len(state) <= room else b""  # its checksum then fails
+        self._own[begin : begin + len(kept)] = kept
         written_ns = self._now_ns()
         checksum = _checksum(user, written_ns, state)
-        slot = (written_ns, offset, len(state), user, checksum, is_spooled)
-        _SLOT.pack_into(self._own, self._slot_at(user), *slot)
+        flags = room | _SPOOLED if is_spooled else room
+        _SLOT.pack_into(self._own, at, written_ns, offset, len(kept), user, checksum, flags)
+
+    def _find_room(self, at: int, user: int, length: int) -> tuple[int, int]:
+        """Return where in the ring a state can go, and how long it may become there."""
+        (head,) = _HEAD.unpack_from(self._own)
+        _, offset, _, owner, _, flags = _SLOT.unpack_from(self._own, at)
+        room = flags & ~_SPOOLED
+        if owner == user and length <= room and offset <= head <= offset + self._ring_bytes:
+            return offset, room
+        room = min(1 << max(_LEAST_ROOM, length).bit_length(), self._ring_bytes & ~_SPOOLED)
+        left = self._ring_bytes - head % self._ring_bytes
+        offset = head if room <= left else head + left
+        _HEAD.pack_into(self._own, 0, offset + room)
+        return offset, room
 
     def settle(self, user: int) -> None:
         """Note that Redis has what this worker last spooled of a user."""
         at = self._slot_at(user)
         slot = _SLOT.unpack_from(self._own, at)
         if slot[3] == user:
-            _SLOT.pack_into(self._own, at, *slot[:5], False)
+            _SLOT.pack_into(self._own, at, *slot[:5], slot[5] & ~_SPOOLED)
 
     def find(self, user: int) -> Recent | None:
-        """Find the newest state of a user; None if none is remembered."""
+        """Find the newest state of a user.
+
+        Returns:
+            None if none is remembered, or this worker lost it; a state of nothing if another
+            worker's was the newest and is lost: what is older would be wrong.
+        """
         newest = self._find_slot(user)
         if newest is None:
             return None
-        file, (written_ns, offset, length, _, checksum, is_spooled) = newest
+        file, (written_ns, offset, length, _, checksum, flags) = newest
         begin = self._ring_at + offset % self._ring_bytes
         state = file[begin : begin + length]
         if _checksum(user, written_ns, state) != checksum:
-            return None
-        return Recent(state, bool(is_spooled))
+            return None if file is self._own else Recent(b"", bool(flags & _SPOOLED))
+        return Recent(state, bool(flags & _SPOOLED))
 
     def is_spooled(self, user: int) -> bool:
         """Return whether Redis waits for the newest state of a user."""
         newest = self._find_slot(user)
-        return newest is not None and bool(newest[1][5])
+        return newest is not None and bool(newest[1][5] & _SPOOLED)
 
     def _find_slot(self, user: int) -> tuple[mmap.mmap, tuple[int, ...]] | None:
         newest: tuple[mmap.mmap, tuple[int, ...]] | None = None

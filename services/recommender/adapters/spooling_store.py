@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from services.recommender.adapters.commit_spool import CommitSpool, SpoolFullError
+from services.recommender.adapters.commit_spool import Commit, CommitSpool, SpoolFullError
 from services.recommender.adapters.recent_states import RecentStates
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
@@ -60,7 +60,7 @@ class SpoolingSessionStore:
         self._rest_s = rest_s
         self._adopt_s = adopt_s
         self._rests_until = 0.0
-        self._is_failing = True  # nothing is known yet
+        self._at_once = 1
         self._recent = recent
         self._behind: dict[int, bytes] = {}
         self._take_over(spool.users())
@@ -145,20 +145,28 @@ class SpoolingSessionStore:
     async def _deliver_some(self) -> None:
         """Deliver the oldest together: one by one, listeners would spool faster than that.
 
-        After a failure the oldest goes ahead alone, so that the others do not overtake it.
+        Their number doubles with each success and halves with each failure, so that whatever keeps
+        up with one gets one, and none overtakes what could not be delivered.
         """
-        commits = self._spool.first(1 if self._is_failing else AT_ONCE)
+        commits = self._spool.first(self._at_once)
         writes = (self._store.write(commit) for commit in commits)
-        faults = [each for each in await asyncio.gather(*writes, return_exceptions=True) if each]
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        n_written = next((n for n, each in enumerate(results) if each), len(results))
+        self._forget(commits[:n_written])
+        faults = [each for each in results if each is not None]
         for fault in faults:
             if not isinstance(fault, StoreUnavailableError):
                 raise fault
-        self._is_failing = bool(faults)
-        if faults:  # what was written is written again: that changes nothing
+        if faults:  # what was written after the first is written again: that changes nothing
+            self._at_once = max(1, self._at_once // 2)
             self._rests_until = self._seconds() + self._rest_s
             await asyncio.sleep(self._rest_s)
             return
+        self._at_once = min(2 * self._at_once, AT_ONCE)
         self._rests_until = 0.0
+
+    def _forget(self, commits: Sequence[Commit]) -> None:
+        """Drop what was delivered."""
         self._spool.drop_first(len(commits))
         self._on_change(len(self._spool))
         for commit in commits:
