@@ -76,7 +76,7 @@ docker-clean: .env
 
 ##@ Development
 
-.PHONY: install test lint audit browser screenshots format lock bench-serving
+.PHONY: install test lint audit browser screenshots format lock bench-serving chaos docs
 install: $(STAMP) ## Create .venv and install Segue with its tools
 
 $(STAMP): pyproject.toml constraints.txt
@@ -109,6 +109,14 @@ screenshots: $(STAMP) ## Picture the running stack's dashboard into docs/images
 format: $(STAMP) ## Put the code into the house's format
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
+
+docs: $(STAMP) ## Write the HTTP reference, and make a site of docs/ in site/
+	@$(PYTHON_RUN) deploy.reference
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+chaos: $(STAMP) ## Hurt a stack of its own under traffic, count what is lost (ONLY="redis logger", LASTING=10)
+	@$(PYTHON_RUN) benchmarks.chaos $(if $(ONLY),--only $(ONLY)) $(if $(LASTING),--seconds $(LASTING))
 
 bench-serving: $(STAMP) ## Measure what a request costs, against an echo and the parent's design
 	@$(PYTHON_RUN) benchmarks.serving

@@ -97,6 +97,9 @@ class RedisEventStream:
 
     async def open(self) -> None:
         """Create the consumer group if it is absent, from the stream's beginning."""
+        # A Redis without memory refuses to create even what is there; reading is what frees it.
+        if await self._group() is not None:
+            return
         try:
             await self._redis.xgroup_create(STREAM_KEY, GROUP, id="0", mkstream=True)
         except ResponseError as error:

@@ -35,7 +35,7 @@ def create_stack(settings: LocalSettings, console: Console) -> Stack:
 
 def segue_programs(settings: LocalSettings) -> list[Program]:
     """List the programs of Segue: databases first, then the logger, whose start migrates."""
-    valkey = ValkeyServer(settings.ports["redis"], settings.state / "redis")
+    valkey = ValkeyServer(settings.ports["redis"], settings.state / "redis", settings.appendfsync)
     postgres = PostgresServer(settings.ports["postgres"], settings.state / "postgres")
     return [
         Program(

@@ -31,10 +31,17 @@ class ServerError(DeployError):
 
 @dataclass(frozen=True)
 class ValkeyServer:
-    """A Valkey that appends every write to a file before it answers."""
+    """A Valkey that appends every write to a file before it answers.
+
+    Attributes:
+        port: On loopback.
+        folder: Of its file.
+        appendfsync: Whether it waits for the disk, too (`always`), or for the system alone (`no`).
+    """
 
     port: int
     folder: Path
+    appendfsync: str = "no"
 
     @property
     def url(self) -> str:
@@ -53,7 +60,7 @@ class ValkeyServer:
             "dir": self.folder.resolve(),
             "save": "",
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": self.appendfsync,
             "aof-use-rdb-preamble": "yes",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

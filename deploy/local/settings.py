@@ -14,6 +14,11 @@ from deploy.commands import ROOT
 SERVERS = {"redis": 6379, "postgres": 5432}
 SERVICES = {"logger": 5003, "recommender": 5001, "trainer": 5002, "dashboard": 5004}
 
+# When Redis flushes its log to the disk. `everysec` is not offered: with it a killed Redis loses
+# what it acknowledged while a flush was under way (`python -m benchmarks.durability`).
+APPENDFSYNC_SETTING = "SEGUE_REDIS_APPENDFSYNC"
+APPENDFSYNC = ("no", "always")
+
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the message names it."""
@@ -26,12 +31,14 @@ class LocalSettings:
     Attributes:
         state: Folder of all data, logs and the supervisor's own files.
         ports: Port per program.
+        appendfsync: Whether Redis flushes each write to the disk, or leaves that to the system.
         environment: What the programs are started with.
     """
 
     state: Path
     ports: Mapping[str, int]
     environment: Mapping[str, str]
+    appendfsync: str = APPENDFSYNC[0]
 
     def url(self, service: str) -> str:
         """Return where a service is reached."""
@@ -53,7 +60,7 @@ def parse_settings(environment: Mapping[str, str], root: Path = ROOT) -> LocalSe
     """Read the stack's settings from an environment.
 
     Raises:
-        SettingsError: If a port is not one, or two programs share one.
+        SettingsError: If a port is not one, two programs share one, or Redis knows no such flush.
     """
     ports: dict[str, int] = {}
     for name, usual in (SERVERS | SERVICES).items():
@@ -64,7 +71,16 @@ def parse_settings(environment: Mapping[str, str], root: Path = ROOT) -> LocalSe
             raise SettingsError(f"{port_setting(twin)} and {setting} are both {port}")
         ports[name] = port
     state = root / Path(environment.get("SEGUE_STATE") or ".segue").expanduser()
-    return LocalSettings(state=state.resolve(), ports=ports, environment=dict(environment))
+    appendfsync = environment.get(APPENDFSYNC_SETTING) or APPENDFSYNC[0]
+    if appendfsync not in APPENDFSYNC:
+        choices = " or ".join(APPENDFSYNC)
+        raise SettingsError(f"{APPENDFSYNC_SETTING} is {appendfsync!r}, not {choices}")
+    return LocalSettings(
+        state=state.resolve(),
+        ports=ports,
+        environment=dict(environment),
+        appendfsync=appendfsync,
+    )
 
 
 def _parse_port(setting: str, text: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 
@@ -21,10 +22,20 @@ from services.logger.ingest import (
 from services.logger.settings import Settings
 from shared.auth import protect
 from shared.event_stream import EventStream
+from shared.events import Event
 from shared.http import ProblemError
 from shared.openapi import problems
 
 MEDIA_TYPE = "application/x-ndjson"
+
+# For OpenAPI: the body is read as it comes.
+_EVENTS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "One event per line; `Content-Encoding: gzip` is understood.",
+        "content": {MEDIA_TYPE: {"schema": msgspec.json.schema_components([Event])[1]["Event"]}},
+    }
+}
 
 
 class State:
@@ -52,7 +63,9 @@ def create_router() -> APIRouter:
     """Create the routes; they find their `State` as `request.state.logger`."""
     router = APIRouter()
 
-    @router.post("/events", tags=["events"], **protect(400, 408, 413, 415, 503))
+    @router.post(
+        "/events", tags=["events"], **protect(400, 408, 413, 415, 503), openapi_extra=_EVENTS
+    )
     async def post_events(request: Request) -> dict[str, Any]:
         """Store events, one JSON object per line; answers when they are committed."""
         state: State = request.state.logger

@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
+from services.recommender.adapters.parent_watch import end_with_parent
+from services.recommender.adapters.recent_states import SUFFIX, RecentStates
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
@@ -94,13 +96,14 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
 
 
 def create_worker_app() -> FastAPI:
-    """Create the service from the environment, for one of several workers.
+    """Create the service from the environment, for a worker that ends with its parent.
 
     Raises:
         ValidationError: If a setting is wrong.
         InvalidCatalogError: If the catalogue cannot be used.
         InvalidExperimentsError: If the experiments cannot be served.
     """
+    end_with_parent()
     settings = Settings()
     configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)
@@ -118,18 +121,23 @@ def tune_collector() -> None:
 
 
 def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> SessionStore:
-    store = RedisSessionStore(
-        RedisConnection(settings.redis_url),
-        timeout_s=settings.session_timeout_s,
-        deadline_s=settings.deadline_s,
-        tracing=tracing,
-    )
+    def connect(states: RecentStates | None) -> RedisSessionStore:
+        return RedisSessionStore(
+            RedisConnection(settings.redis_url),
+            timeout_s=settings.session_timeout_s,
+            deadline_s=settings.deadline_s,
+            tracing=tracing,
+            states=states,
+        )
+
     if settings.spool is None:
-        return store
+        return connect(None)
     spool = CommitSpool(settings.spool, max_bytes=settings.spool_bytes)
+    recent = RecentStates(spool.path.with_suffix(SUFFIX), max_age_s=settings.session_timeout_s)
     return SpoolingSessionStore(
-        store,
+        connect(recent),
         spool,
+        recent,
         seconds=metrics.seconds,
         rest_s=settings.rest_s,
         on_change=metrics.show_spooled,

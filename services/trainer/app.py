@@ -21,6 +21,7 @@ from services.trainer.adapters.job_store import (
 from services.trainer.adapters.metrics import Metrics
 from services.trainer.adapters.postgres import UNAVAILABLE, open_pool
 from services.trainer.adapters.registry import NoEarlierVersionError, Registry
+from services.trainer.adapters.version_copies import VersionCopies
 from services.trainer.api import create_router
 from services.trainer.core.schedule import parse_schedule
 from services.trainer.jobs import JobRunner, NoSuchJobError
@@ -93,6 +94,9 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
             await _interrupt_leftovers(runner)
             refresh = _refreshing(registry, metrics, interval_s=settings.refresh_interval_s)
             await stack.enter_async_context(refresh)
+            copies = VersionCopies(settings.folder / "versions", used.redis, registry)
+            following = copies.follow(interval_s=settings.copy_interval_s)
+            await stack.enter_async_context(in_background(following))
             scheduler = _create_scheduler(settings, runner)
             if scheduler is not None:
                 await stack.enter_async_context(in_background(scheduler.run()))

@@ -28,7 +28,8 @@ class Settings(EdgeSettings):
     port: int = Field(5002, ge=0, le=65535)
 
     folder: Path = Field(
-        Path(".segue/trainer"), description="For checkpoints, artifacts, what was not published."
+        Path(".segue/trainer"),
+        description="For checkpoints, artifacts, copies of versions, what was not published.",
     )
     keep_jobs: Count = Field(20, description="Whose artifacts stay in the folder.")
     keep_checkpoints: Count = Field(3, description="Of jobs that did not succeed.")
@@ -44,6 +45,7 @@ class Settings(EdgeSettings):
     publish_attempts: Count = Field(5, description="Before a publication is given up.")
     publish_wait_s: Duration = Field(1, description="Before the second attempt; then doubled.")
     redis_timeout_s: Duration = Field(30, description="Of one command.")
+    copy_interval_s: Duration = Field(2, description="Between looks for versions to copy.")
     refresh_interval_s: Duration = Field(15, description="Of the metrics about the active model.")
 
     @field_validator("schedule")

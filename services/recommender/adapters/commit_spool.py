@@ -5,6 +5,7 @@ killed in the middle of a write, was never answered and is dropped.
 """
 
 import fcntl
+import itertools
 import os
 import zlib
 from collections import deque
@@ -61,14 +62,15 @@ class CommitSpool:
         self._max_bytes = max_bytes
         self._size = 0
         self._waiting: deque[Commit] = deque()
+        self._folder = folder
         self._file = _lock_first(folder)
         self._adopt(self._file)
-        for path in sorted(folder.glob("*.spool")):
-            if path != Path(self._file.name) and (left := _lock(path)) is not None:
-                with left:
-                    for commit in _read(left):
-                        self._write(commit)
-                    path.unlink()
+        self.adopt_left()
+
+    @property
+    def path(self) -> Path:
+        """Return its file, which is this process's alone while it is open."""
+        return Path(self._file.name)
 
     def __len__(self) -> int:
         """Return how many commits wait."""
@@ -78,6 +80,22 @@ class CommitSpool:
     def n_bytes(self) -> int:
         """Return the size of the file."""
         return self._size
+
+    def adopt_left(self) -> dict[int, bytes]:
+        """Take what processes that are dead by now left in their files.
+
+        Returns:
+            The last state of each user with a commit that was taken.
+        """
+        adopted = {}
+        for path in sorted(self._folder.glob("*.spool")):
+            if path != self.path and (left := _lock(path)) is not None:
+                with left:
+                    for commit in _read(left):
+                        self._write(commit)
+                        adopted[commit.user] = commit.after
+                    path.unlink()
+        return adopted
 
     def append(self, commit: Commit) -> None:
         """Keep a commit; it survives this process once this returns.
@@ -93,21 +111,22 @@ class CommitSpool:
             self._file.truncate(self._size)
             raise SpoolFullError(str(error)) from error
 
-    def first(self) -> Commit:
-        """Return the oldest commit that waits."""
-        return self._waiting[0]
+    def first(self, n: int = 1) -> list[Commit]:
+        """Return the oldest commits that wait, at most n."""
+        return list(itertools.islice(self._waiting, n))
 
     def users(self) -> dict[int, bytes]:
         """Return the last state of each user with a commit that waits."""
         return {commit.user: commit.after for commit in self._waiting}
 
-    def drop_first(self) -> None:
-        """Forget the oldest commit: it was delivered.
+    def drop_first(self, n: int = 1) -> None:
+        """Forget the oldest commits: they were delivered.
 
         The file is emptied with the last one: after a crash some are delivered again, which changes
         nothing.
         """
-        self._waiting.popleft()
+        for _ in range(n):
+            self._waiting.popleft()
         if not self._waiting:
             self._file.truncate(0)
             self._size = 0

@@ -12,7 +12,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from services.recommender.adapters.commit_spool import Commit
-from services.recommender.adapters.recent_states import RecentStates
+from services.recommender.adapters.guesses import Guesses, OwnStates, States
 from services.recommender.adapters.redis_connection import RedisConnection, Word
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
@@ -27,17 +27,30 @@ Transition = Callable[[UserState | None, str | None], Outcome]
 
 # A stored state begins with the id of the event that was written with it. One action: the state is
 # the one that the decision saw, or nothing happens and the present state is the answer. What comes
-# late is also written where nothing is: a Redis that came back empty knows less than the commit.
+# late is also written where nothing is, as a Redis that came back empty knows less than the commit,
+# and over what is older by its UUIDv7's milliseconds: commits of several workers come in any order.
+# They are compared as numbers, for how strings compare depends on the server's locale.
 _TAG = 16
-_RECENT_BYTES = 16 * 1024 * 1024
+_OWN_BYTES = 16 * 1024 * 1024
 _COMMIT = """
+local function moment(tag)
+    local milliseconds = 0
+    for i = 1, 6 do
+        milliseconds = milliseconds * 256 + string.byte(tag, i)
+    end
+    return milliseconds
+end
 local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
-if tag ~= ARGV[1] and (tag ~= '' or ARGV[6] == '') then
-    return redis.call('GET', KEYS[1]) or ''
+local is_stale = false
+if tag ~= ARGV[1] then
+    if ARGV[6] == '' then
+        return redis.call('GET', KEYS[1]) or ''
+    end
+    is_stale = #tag == 16 and moment(tag) >= moment(ARGV[2])
 end
 if ARGV[2] == '' then
     redis.call('DEL', KEYS[1])
-else
+elseif not is_stale then
     redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 end
 redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5], unpack(ARGV, 7))
@@ -100,6 +113,7 @@ class RedisSessionStore:
         deadline_s: float,
         seconds: Callable[[], float] = time.monotonic,
         tracing: Tracing | None = None,
+        states: States | None = None,
     ) -> None:
         """Wrap a connection.
 
@@ -109,18 +123,20 @@ class RedisSessionStore:
             deadline_s: What an update may take.
             seconds: A monotonic clock.
             tracing: Makes a span of every commit.
+            states: What was last written, by others too; what this process wrote if not given.
         """
         self._tracing = tracing
         self._redis = redis
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
-        self.recent = RecentStates(seconds, max_bytes=_RECENT_BYTES, max_age_s=timeout_s)
+        own = OwnStates(seconds, max_bytes=_OWN_BYTES, max_age_s=timeout_s)
+        self._guesses = Guesses(own if states is None else states)
 
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Decide, compare and write; again if the state was another.
 
-        What this process wrote last is taken for the present state. If it is not, the comparison
-        says so, and answers with the state that is.
+        What was written last is taken for the present state. If it is not, the comparison says so,
+        and answers with the state that is.
 
         Raises:
             StoreUnavailableError: If that does not succeed in time.
@@ -134,8 +150,8 @@ class RedisSessionStore:
                     unknown = outcome, commit
                     present = await self._commit(commit)
                     if present is None:
-                        self.recent.learn(user, before)
-                        self.recent.put(user, commit.after)
+                        self._guesses.learn(user, before)
+                        self._guesses.put(user, commit.after)
                         return outcome
                     unknown = None
                     before = present
@@ -146,7 +162,7 @@ class RedisSessionStore:
 
     async def _decide_first(self, user: int, transition: Transition) -> tuple[bytes, Outcome]:
         """Decide on the state that is likely, or else on the one that Redis has."""
-        guess = self.recent.guess(user)
+        guess = self._guesses.guess(user)
         if guess:
             with contextlib.suppress(Exception):  # nothing is refused on a guess
                 return guess, transition(decode_state(user, guess), None)
@@ -157,16 +173,18 @@ class RedisSessionStore:
         """Have nothing to deliver: what cannot be written is refused."""
 
     async def write(self, commit: Commit) -> None:
-        """Write a commit late: its state onto the one that it was made from, or none.
+        """Write a commit late: its event, and its state unless there is a newer one.
+
+        Args:
+            commit: With a state that is tagged even where it ends a session, so that what is older
+                and comes later finds it.
 
         Raises:
             StoreUnavailableError: If that does not succeed in time.
         """
         try:
             async with asyncio.timeout(self._deadline_s):
-                if await self._commit(commit, is_late=True) is not None:
-                    fields = (FIELD, commit.event, *_trace_fields(commit))
-                    await self._redis.execute("XADD", STREAM_KEY, "*", *fields)
+                await self._commit(commit, is_late=True)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
@@ -188,7 +206,7 @@ class RedisSessionStore:
         late = b"late" if is_late else b""
         words = (*keys, commit.before, commit.after, self._timeout_s, FIELD, commit.event, late)
         if self._tracing is None:
-            return await self._evaluate(*words)
+            return await self._evaluate(*words, *_trace_fields(commit))
         with self._tracing.span("redis.commit", kind="producer"):
             return await self._evaluate(*words, *_trace_fields(commit))
 
@@ -209,16 +227,18 @@ class RedisSessionStore:
         return StoreUnavailableError(f"Redis: {error}", unknown)
 
 
-def make_commit(user: int, before: bytes, outcome: Outcome) -> Commit:
+def make_commit(user: int, before: bytes, outcome: Outcome, *, leaves_tag: bool = False) -> Commit:
     """Make the commit of an outcome that has an event.
 
     Args:
         user: Whose state it is.
         before: The stored state that was decided on; empty if there was none.
         outcome: What follows.
+        leaves_tag: Whether a state of nothing is stored as such, and not deleted.
     """
     assert outcome.event is not None  # noqa: S101 - narrows for the type checker
-    after = b"" if outcome.state is None else encode_state(outcome.state, outcome.event)
+    state = outcome.state or (UserState() if leaves_tag else None)
+    after = b"" if state is None else encode_state(state, outcome.event)
     trace = current_traceparent() or ""
     return Commit(user, before[:_TAG], after, encode_event(outcome.event), trace)
 

@@ -6,7 +6,7 @@ Postgres that dies in the commit itself can leave a change unrecorded; the next 
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -118,6 +118,24 @@ class Registry:
                 raise NoEarlierVersionError("no earlier version served that Redis still has")
             await self._activate(connection, previous)
         return previous
+
+    async def restore(self, models: Sequence[ModelVersion]) -> str | None:
+        """Publish versions that Redis has lost, as they were; return the one that serves again.
+
+        A version that was published meanwhile serves in any case.
+        """
+        async with self._exclusively() as connection:
+            serving = await fetch_latest_version(self._redis)
+            for model in models:
+                await publish_model(self._redis, model, activate=False, keep=MAX_LISTED)
+            if serving is not None:
+                return serving
+            restored = {model.manifest.model_version for model in models}
+            history = [row["model_version"] for row in await connection.fetch(SELECT_HISTORY)]
+            serving = next((each for each in reversed(history) if each in restored), None)
+            if serving is not None:
+                await activate_model(self._redis, serving)
+        return serving
 
     async def list_models(self) -> list[ListedModel]:
         """List the versions, newest first."""

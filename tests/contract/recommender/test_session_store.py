@@ -11,6 +11,7 @@ from redis import Redis as SyncRedis
 
 from deploy.local.servers import ValkeyServer
 from services.recommender.adapters.commit_spool import CommitSpool
+from services.recommender.adapters.recent_states import RecentStates
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import RedisSessionStore, SessionStore
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
@@ -46,10 +47,15 @@ async def store(
         sync.flushall()
     url = "redis://127.0.0.1:1/0" if request.param == "spooling without redis" else valkey.url
     real: SessionStore
-    real = redis = RedisSessionStore(RedisConnection(url), timeout_s=60, deadline_s=5)
+    recent = None
     if request.param != "redis":
+        recent = RecentStates(tmp_path / "0.recent", max_age_s=60)
+    real = redis = RedisSessionStore(
+        RedisConnection(url), timeout_s=60, deadline_s=5, states=recent
+    )
+    if recent is not None:
         spool = CommitSpool(tmp_path, max_bytes=10_000)
-        real = SpoolingSessionStore(redis, spool, seconds=time.monotonic, rest_s=60)
+        real = SpoolingSessionStore(redis, spool, recent, seconds=time.monotonic, rest_s=60)
     yield real
     await real.close()
 

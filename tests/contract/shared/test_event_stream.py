@@ -204,3 +204,20 @@ async def test_lag_stays_an_upper_bound_when_redis_cannot_tell(redis: Redis) -> 
     assert await count_lag(stream) == (2, 2)
     await stream.acknowledge(ids(await read(stream)))
     assert (await stream.lag()).undelivered == 0
+
+
+async def test_a_full_redis_can_be_drained(redis: Redis) -> None:
+    stream = RedisEventStream(redis)
+    await stream.open()
+    await stream.append([b"1", b"2"])
+    await redis.config_set("maxmemory", 1)
+    try:
+        again = RedisEventStream(redis)
+        await again.open()
+        entries = await again.read("starts again", count=10, block_ms=1)
+        await again.acknowledge([entry.entry_id for entry in entries])
+        assert await again.trim() == 2
+        assert await again.claim("starts again", count=10, min_idle_ms=0) == []
+        assert await count_lag(again) == (0, 0)
+    finally:
+        await redis.config_set("maxmemory", 0)

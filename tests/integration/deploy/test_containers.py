@@ -19,7 +19,13 @@ from pydantic_settings import BaseSettings
 
 from deploy.commands import ROOT
 from deploy.local.segue import segue_environment
-from deploy.local.settings import SERVERS, SERVICES, parse_settings, port_setting
+from deploy.local.settings import (
+    APPENDFSYNC_SETTING,
+    SERVERS,
+    SERVICES,
+    parse_settings,
+    port_setting,
+)
 from deploy.settings import DemoSettings
 
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
@@ -49,7 +55,8 @@ def known_variables() -> set[str]:
         DemoSettings,
         *(importlib.import_module(f"{package}.settings").Settings for package in SETTINGS_MODULES),
     ]
-    names = {port_setting(name) for name in SERVERS | SERVICES} | {"SEGUE_STATE"}
+    names = {port_setting(name) for name in SERVERS | SERVICES}
+    names |= {"SEGUE_STATE", APPENDFSYNC_SETTING}
     for each in classes:
         prefix = each.model_config.get("env_prefix", "")
         for field, info in each.model_fields.items():

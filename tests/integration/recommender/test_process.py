@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,3 +208,20 @@ async def test_a_worker_that_is_killed_takes_no_playback_with_it(
     for user in range(n_users):
         positions = [event.position for event in events if event.user == user]
         assert positions == list(range(n_plays))
+
+
+async def test_workers_end_with_a_killed_parent_and_free_the_port(
+    valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_service(valkey, tmp_path, monkeypatch, SEGUE_RECOMMENDER_WORKERS=2) as (url, process):
+        async with asyncio.timeout(30):
+            while len(find_workers(process)) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        workers = find_workers(process)
+        process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=20)
+        for worker in alive:
+            worker.kill()
+        assert alive == []
+        with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2])), backlog=1):
+            pass

@@ -1,12 +1,23 @@
 """With a spool, listeners hear on while Redis is away, and nothing of it is lost."""
 
 import asyncio
+import itertools
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from redis import Redis as SyncRedis
+from redis.asyncio import Redis
 
+from deploy.local.servers import ValkeyServer
+from services.recommender.adapters.commit_spool import Commit, CommitSpool
+from services.recommender.adapters.recent_states import RecentStates
+from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.session_store import RedisSessionStore
+from services.recommender.adapters.spooling_store import SpoolingSessionStore
+from shared.event_stream import STREAM_KEY
+from shared.tasks import in_background
 from tests.integration.recommender.conftest import OwnValkey, Proxy, Service, serving, until
 from tests.unit.recommender.factories import FIRST_ID
 
@@ -100,6 +111,81 @@ async def test_a_restarted_service_delivers_what_the_last_one_spooled(
     chosen = [event.recommendation for event in events]
     assert chosen == [answer["track"] for answer in first[2:] + second]
     assert all(a.timestamp <= b.timestamp for a, b in pairwise(events))
+
+
+async def test_a_living_worker_delivers_what_a_dead_one_spooled(
+    redis: Redis, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    dead = CommitSpool(tmp_path, max_bytes=10_000)
+    living = CommitSpool(tmp_path, max_bytes=10_000)
+    dead.append(Commit(user=1, before=b"", after=b"t" * 16, event=b"event"))
+    recent = RecentStates(tmp_path / "1.recent", max_age_s=60)
+    store = RedisSessionStore(
+        RedisConnection(valkey.url), timeout_s=60, deadline_s=5, states=recent
+    )
+    spooling = SpoolingSessionStore(
+        store, living, recent, seconds=monotonic, rest_s=0.05, adopt_s=0.05
+    )
+    async with in_background(spooling.deliver()):
+        await asyncio.sleep(0.1)
+        assert await redis.xlen(STREAM_KEY) == 0  # its process lives: it will deliver by itself
+        dead.close()
+
+        async def is_there() -> bool:
+            return bool(await redis.xlen(STREAM_KEY))
+
+        await until(is_there)
+    assert not recent.is_spooled(1)
+    await spooling.close()
+    assert await redis.get("segue:session:1") == b"t" * 16
+
+
+async def test_a_session_goes_on_at_whichever_worker_while_redis_is_away(
+    own_valkey: OwnValkey, tmp_path: Path
+) -> None:
+    url = own_valkey.server.url
+    options = {"spool": tmp_path / "spool", "rest_s": 0.05}
+    async with serving(tmp_path, url, **options) as one, serving(tmp_path, url, **options) as other:
+        workers = itertools.cycle([one, other])
+        track = FIRST_ID
+
+        async def play_on(n: int) -> None:
+            nonlocal track
+            for _ in range(n):
+                response = await next(workers).next(1, track)
+                assert response.status_code == 200
+                track = response.json()["track"]
+
+        await play_on(3)
+        own_valkey.kill()
+        await play_on(5)
+        own_valkey.start()
+        await until(lambda: delivered(one))
+        await until(lambda: delivered(other))
+        await play_on(3)
+        events = sorted(one.events(), key=lambda event: event.position)
+    # The server that came back is empty; the two deliver in any order.
+    assert [event.position for event in events] == list(range(3, 11))
+    assert len({event.session for event in events}) == 1
+    assert all(a.recommendation == b.track for a, b in pairwise(events))
+
+
+async def test_what_ended_at_one_worker_is_not_resumed_by_the_others_late_step(
+    own_valkey: OwnValkey, tmp_path: Path
+) -> None:
+    url = own_valkey.server.url
+    options = {"spool": tmp_path / "spool", "rest_s": 0.05}
+    async with serving(tmp_path, url, **options) as one, serving(tmp_path, url, **options) as other:
+        await play(one, 1, 1)
+        own_valkey.kill()
+        first = await play(one, 1, 1)
+        await asyncio.sleep(0.005)  # two steps of one millisecond have no order
+        assert (await other.last(1)).status_code == 200
+        own_valkey.start()
+        await until(lambda: delivered(other))
+        await until(lambda: delivered(one))
+        again = await play(one, 1, 1)
+    assert again[0]["session"] != first[0]["session"]
 
 
 async def test_a_full_spool_refuses(own_valkey: OwnValkey, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def make_settings(
         publish_attempts=2,
         publish_wait_s=0.05,
         refresh_interval_s=0.1,
+        copy_interval_s=0.1,
     )
 
 

@@ -1,5 +1,6 @@
 """Versions are listed, activated and rolled back; Redis and the registry agree."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,10 @@ from redis.asyncio import Redis
 from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
 from services.trainer.adapters.registry import Registry
+from services.trainer.adapters.version_copies import VersionCopies
 from services.trainer.core.errors import TrainingError
 from services.trainer.settings import Settings
-from shared.artifacts import fetch_latest_version, fetch_manifests, load_model
+from shared.artifacts import fetch_latest_version, fetch_manifests, fetch_model, load_model
 from shared.catalog import Catalog
 from tests.unit.shared.models import make_version
 
@@ -123,6 +125,63 @@ async def test_what_cannot_be_published_is_saved_and_nothing_half_done(
     assert await fetch_latest_version(redis) is None
     assert await fetch_manifests(redis) == []
     assert load_model(tmp_path / "unpublished" / "v00").manifest == model.manifest
+
+
+@pytest.fixture
+async def copies(registry: Registry, redis: Redis, tmp_path: Path) -> VersionCopies:
+    """Return the copies of what the registry publishes."""
+    return VersionCopies(tmp_path / "copies", redis, registry)
+
+
+async def test_an_empty_redis_gets_its_versions_back_and_the_one_that_served(
+    registry: Registry, redis: Redis, copies: VersionCopies, settings: Settings
+) -> None:
+    await publish(registry, 0, 1, 2)
+    await registry.activate("v01")
+    await copies.refresh()
+    before = [await fetch_model(redis, version) for version in ("v00", "v01", "v02")]
+    await redis.flushall()
+    await copies.refresh()
+    assert await fetch_latest_version(redis) == "v01"
+    for model in before:
+        again = await fetch_model(redis, model.manifest.model_version)
+        assert again.manifest == model.manifest
+    assert await fetch_history(settings) == ["v00", "v01", "v02", "v01"]
+    assert await registry.roll_back() == "v00"
+
+
+async def test_a_version_that_is_new_in_an_empty_redis_goes_on_serving(
+    registry: Registry, redis: Redis, copies: VersionCopies, tmp_path: Path
+) -> None:
+    await publish(registry, 0)
+    await copies.refresh()
+    old = load_model(tmp_path / "copies" / "v00")
+    await redis.flushall()
+    await publish(registry, 1)
+    assert await registry.restore([old]) == "v01"
+    assert await fetch_latest_version(redis) == "v01"
+
+
+async def test_copies_expire_with_their_versions(
+    registry: Registry, copies: VersionCopies, tmp_path: Path
+) -> None:
+    await publish(registry, 0, 1)
+    await copies.refresh()
+    await publish(registry, 2, keep=1)
+    await copies.refresh()
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["v02"]
+
+
+async def test_a_trainer_restores_what_redis_lost_by_itself(
+    client: httpx.AsyncClient, registry: Registry, redis: Redis, settings: Settings
+) -> None:
+    await publish(registry, 0)
+    async with asyncio.timeout(20):
+        while not (settings.folder / "versions" / "v00").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await redis.flushall()
+        while not (await client.get("/models/v00")).json()["active"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_publishing_twice_is_publishing_once(

@@ -4,10 +4,14 @@ import contextlib
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.local.segue import segue_programs
 from deploy.local.settings import (
+    APPENDFSYNC,
+    APPENDFSYNC_SETTING,
     SERVERS,
     SERVICES,
     SettingsError,
@@ -17,6 +21,7 @@ from deploy.local.settings import (
 )
 
 ROOT = Path("/somewhere")
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_the_usual_ports_and_folder() -> None:
@@ -69,3 +74,19 @@ def test_the_environment_wins_over_the_file(
     monkeypatch.delenv("SEGUE_TRAINER_PORT", raising=False)
     ports = parse_settings(read_environment(tmp_path), tmp_path).ports
     assert (ports["logger"], ports["trainer"]) == (3333, 2222)
+
+
+def test_redis_waits_for_the_disk_if_asked_to() -> None:
+    for environment, expected in [({}, "no"), ({APPENDFSYNC_SETTING: "always"}, "always")]:
+        settings = parse_settings(environment, ROOT)
+        command = segue_programs(settings)[0].command
+        assert command[command.index("--appendfsync") + 1] == expected
+
+
+def test_redis_never_answers_before_it_has_written() -> None:
+    with pytest.raises(SettingsError, match="'everysec', not no or always"):
+        parse_settings({APPENDFSYNC_SETTING: "everysec"}, ROOT)
+    compose = yaml.safe_load((REPOSITORY / "deploy/docker-compose.yml").read_text())
+    command = compose["services"]["redis"]["command"]
+    flush = command[command.index("--appendfsync") + 1]
+    assert flush == f"${{{APPENDFSYNC_SETTING}:-{APPENDFSYNC[0]}}}"

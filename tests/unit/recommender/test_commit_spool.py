@@ -31,8 +31,9 @@ def open_spool() -> Iterator[Opener]:
 def drain(spool: CommitSpool) -> list[Commit]:
     drained = []
     while len(spool):
-        drained.append(spool.first())
-        spool.drop_first()
+        some = spool.first(2)
+        drained += some
+        spool.drop_first(len(some))
     return drained
 
 
@@ -75,6 +76,18 @@ def test_a_commit_of_a_higher_file_is_adopted(open_spool: Opener, tmp_path: Path
     first.close()
     second.close()
     assert drain(open_spool(tmp_path)) == [make_commit(2)]
+    assert [path.name for path in tmp_path.iterdir()] == ["0.spool"]
+
+
+def test_a_living_process_takes_over_what_another_leaves(
+    open_spool: Opener, tmp_path: Path
+) -> None:
+    living, dying = open_spool(tmp_path), open_spool(tmp_path)
+    dying.append(make_commit(1))
+    assert living.adopt_left() == {}
+    dying.close()
+    assert living.adopt_left() == {1: b"a1"}
+    assert drain(living) == [make_commit(1)]
     assert [path.name for path in tmp_path.iterdir()] == ["0.spool"]
 
 
