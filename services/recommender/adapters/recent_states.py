@@ -8,6 +8,7 @@ wrote outlives it.
 """
 
 import mmap
+import os
 import struct
 import time
 import zlib
@@ -66,15 +67,24 @@ class RecentStates:
             file.truncate(self._ring_at + ring_bytes)
             self._own = mmap.mmap(file.fileno(), self._ring_at + ring_bytes)
         self._files = {path: self._own}
-        self.look_around()
+        self._folder = str(path.parent)
+        self._seen_ns = 0
 
-    def look_around(self) -> None:
-        """Open the files that other workers made meanwhile."""
+    def _look_around(self) -> None:
+        """Open the files that other workers made meanwhile, if the folder has changed."""
+        changed_ns = os.stat(self._folder).st_mtime_ns
+        if changed_ns == self._seen_ns:
+            return
+        self._seen_ns = changed_ns
         size = self._ring_at + self._ring_bytes
         for path in self._path.parent.glob(f"*{SUFFIX}"):
-            if path not in self._files and path.stat().st_size == size:
-                with path.open("rb") as file:
-                    self._files[path] = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            if path in self._files:
+                continue
+            if path.stat().st_size != size:  # its worker is about to make it longer
+                self._seen_ns = 0
+                continue
+            with path.open("rb") as file:
+                self._files[path] = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
 
     def put(self, user: int, state: bytes, *, is_spooled: bool = False) -> None:
         """Remember a user's state."""
@@ -136,6 +146,7 @@ class RecentStates:
         return newest is not None and bool(newest[1][5] & _SPOOLED)
 
     def _find_slot(self, user: int) -> tuple[mmap.mmap, tuple[int, ...]] | None:
+        self._look_around()
         newest: tuple[mmap.mmap, tuple[int, ...]] | None = None
         at = self._slot_at(user)
         now_ns = self._now_ns()

@@ -265,7 +265,8 @@ def decode_state(user: int, payload: bytes) -> UserState | None:
     if not payload:
         return None
     try:
-        return _decoder.decode(payload[_TAG:])
+        state = _decoder.decode(payload[_TAG:])
+        return state if state.session or state.receipt else None
     except msgspec.MsgspecError as error:
         # Nobody is locked out by what an older release, or a stranger, left under the key.
         logger.warning("session of user %d cannot be read and starts anew: %s", user, error)

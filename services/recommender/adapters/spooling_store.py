@@ -83,7 +83,6 @@ class SpoolingSessionStore:
             self._rests_until = self._seconds() + self._rest_s
             logger.warning("sessions are served from memory: %s", error)
             if error.unknown is None:
-                self._recent.look_around()
                 return self._update_in_memory(user, transition)
             outcome, commit = error.unknown
             self._keep(user, commit.before, outcome)
@@ -107,7 +106,6 @@ class SpoolingSessionStore:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._adopt_s):
                     await self._has_work.wait()
-            self._recent.look_around()
             if adopted := self._spool.adopt_left():
                 self._take_over(adopted)
                 self._on_change(len(self._spool), self._spool.n_bytes)

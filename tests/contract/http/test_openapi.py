@@ -1,6 +1,7 @@
 """Every service against its own OpenAPI document: whatever comes, it answers as it says."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path as File
 from typing import Annotated, Any
@@ -49,6 +50,11 @@ BOUNDED = settings(
     suppress_health_check=list(HealthCheck),
 )
 load_all_checks()
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _write_line(_: Any, value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 def modes(operation: dict[str, Any]) -> list[GenerationMode]:

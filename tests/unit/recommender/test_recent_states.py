@@ -50,7 +50,6 @@ def test_the_newest_state_of_any_worker_is_found(open_states: Opener) -> None:
     one.put(7, b"first")
     assert other.find(7) == Recent(b"first", False)
     other.put(7, b"second")
-    one.look_around()
     assert one.find(7) == Recent(b"second", False)
     one.put(7, b"third")
     assert other.find(7) == Recent(b"third", False)
@@ -79,7 +78,6 @@ def test_a_state_is_spooled_until_it_is_settled_or_a_newer_one_is_not(open_state
     assert one.find(7) == Recent(b"first", False)
     one.put(7, b"second", is_spooled=True)
     other.put(7, b"third")
-    one.look_around()
     assert not one.is_spooled(7)
 
 
@@ -98,7 +96,6 @@ def test_what_is_written_over_is_lost_and_nothing_older_stands_in(open_states: O
     one, other = open_states("0", ring_bytes=512), open_states("1", ring_bytes=512)
     other.put(1, b"older")
     one.put(1, b"a" * 60)
-    other.look_around()
     for user in (2, 3):
         one.put(user, b"b" * 60)
     assert one.find(1) is None
@@ -149,7 +146,6 @@ def test_a_user_is_never_told_anothers_state(
             )
             for n in range(2)
         ]
-        workers[0].look_around()
         last: dict[int, Recent] = {}
         for user, state, is_spooled, n in puts:
             workers[n].put(user, state, is_spooled=is_spooled)
