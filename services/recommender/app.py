@@ -31,7 +31,7 @@ from shared.experiments import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
 from shared.origin import is_loopback
-from shared.tasks import in_background
+from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
 
@@ -139,15 +139,16 @@ def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None)
 def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
     tracing = state["tracing"]
+    background = BackgroundTasks()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
         async with (
-            in_background(metrics.tallies.flush_regularly()),
-            in_background(models.watch()),
-            in_background(store.deliver()),
-            in_background(watch.look_regularly()),
+            background.running("metrics", metrics.tallies.flush_regularly()),
+            background.running("models", models.watch()),
+            background.running("spool", store.deliver()),
+            background.running("connections", watch.look_regularly()),
         ):
             yield state
         await store.close()
@@ -165,8 +166,13 @@ def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> Fa
     app.reports, app.watch, app.metrics = reports, watch, metrics
     install_openapi(app)
     install_problem_handlers(app)
-    flush = metrics.tallies.flush
-    install_operations(app, ready=ready, registry=metrics.registry, flush=flush)
+    install_operations(
+        app,
+        ready=ready,
+        live=background.state,
+        registry=metrics.registry,
+        flush=metrics.tallies.flush,
+    )
     options = EdgeOptions(
         service="recommender",
         is_local=state["is_local"],
