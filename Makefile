@@ -17,7 +17,13 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SERVICE ?=
 FOLLOW ?=
 JOBS ?=
-COMPOSE := docker compose --file deploy/docker-compose.yml --env-file .env
+# Profiles of the containers, and how many recommenders nginx then has behind it.
+PROFILES ?=
+RECOMMENDERS ?=
+SCALED := $(if $(RECOMMENDERS),SEGUE_RECOMMENDER_PORT=0)
+COMPOSE := docker compose --file deploy/docker-compose.yml --env-file .env $(addprefix --profile ,$(PROFILES))
+COMPOSE_CHECK := docker-compose --file deploy/docker-compose.yml --env-file .env.example
+SECRETS := $(or $(SEGUE_SECRETS),deploy/secrets)
 DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
 
 .PHONY: help
@@ -55,24 +61,26 @@ local-logs: $(STAMP)
 	@$(PYTHON_RUN) deploy.local logs $(SERVICE) $(if $(FOLLOW),--follow)
 
 .PHONY: docker-demo docker-up docker-down docker-ps docker-logs docker-clean
+docker-up: export VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+docker-up: export REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 docker-up: .env
-	@$(COMPOSE) up --build --detach --wait
+	@deploy/make-secrets.sh $(SECRETS) postgres_password api_token grafana_password
+	@$(SCALED) $(COMPOSE) $(if $(RECOMMENDERS),--profile scale) up --build --detach --wait \
+		$(if $(RECOMMENDERS),--scale recommender=$(RECOMMENDERS))
 docker-demo: docker-up
 	@$(COMPOSE) run --rm --build demo
 docker-down: .env
-	@$(COMPOSE) down --remove-orphans
+	@$(COMPOSE) --profile '*' down --remove-orphans
 docker-ps: .env
-	@$(COMPOSE) ps --all
+	@$(COMPOSE) --profile '*' ps --all
 docker-logs: .env
-	@$(COMPOSE) logs --tail 20 $(if $(FOLLOW),--follow) $(SERVICE)
+	@$(COMPOSE) --profile '*' logs --tail 20 $(if $(FOLLOW),--follow) $(SERVICE)
 docker-clean: .env
-	@$(COMPOSE) --profile demo down --remove-orphans --volumes
+	@$(COMPOSE) --profile '*' down --remove-orphans --volumes
 
-.env: # The containers' servers are reachable over a network: they get secrets of their own.
-	@umask 077; secret() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }; \
-		sed -e "s/^POSTGRES_PASSWORD=.*/POSTGRES_PASSWORD=$$(secret)/" \
-			-e "s/^SEGUE_API_TOKEN=.*/SEGUE_API_TOKEN=$$(secret)/" .env.example > $@
-	@echo "Created .env from .env.example, with a random database password and API token"
+.env:
+	@cp .env.example $@
+	@echo "Created .env from .env.example"
 
 ##@ Development
 
@@ -91,7 +99,8 @@ lint: $(STAMP) ## Check style, types, layers and containers
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/docker-compose --file deploy/docker-compose.yml --env-file .env.example --profile demo config --quiet
+	@for profile in none demo observability scale '*'; do \
+		$(BIN)/$(COMPOSE_CHECK) --profile "$$profile" config --quiet; done
 	@$(BIN)/hadolint $(DOCKERFILES)
 	@echo "lint: clean"
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from deploy.commands import ROOT
+from shared.settings import EnvironmentSettings
 
 
-class DemoSettings(BaseSettings):
+class DemoSettings(EnvironmentSettings):
     """Read from `SEGUE_DEMO_*` and `.env`.
 
     Attributes:

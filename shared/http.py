@@ -105,8 +105,8 @@ def install_operations(
     app: FastAPI,
     *,
     ready: HealthCheck,
-    live: Callable[[], Mapping[str, str]],
     registry: CollectorRegistry,
+    live: Callable[[], Mapping[str, str]] = dict,
     flush: Callable[[], None] = lambda: None,
 ) -> None:
     """Add `/health/startup`, `/health/live`, `/health/ready` and `/metrics`.
@@ -114,8 +114,8 @@ def install_operations(
     Args:
         app: The service.
         ready: Returns a word per dependency; any word other than `ok` means not ready.
-        live: Likewise of the process's own parts, which a restart alone brings back.
         registry: Its metrics.
+        live: As `ready`, of the process's own parts, which a restart alone brings back.
         flush: Writes what has yet to be written of them.
     """
 

@@ -39,7 +39,7 @@ class EnvironmentSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the files too; a variable and its file at once are a fault."""
-        return init_settings, _FileSource(settings_cls), env_settings, dotenv_settings
+        return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
 
 
 class RedisSettings(EnvironmentSettings):
@@ -95,7 +95,7 @@ class PostgresSettings(EnvironmentSettings):
         return self
 
 
-class _FileSource(EnvSettingsSource):
+class FileSource(EnvSettingsSource):
     """The environment's `*_FILE` variables, as if what the files hold stood in it."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:

@@ -144,7 +144,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
     _show_problems_as_pages(app, page_maker)
-    install_operations(app, ready=ready, live=dict, registry=registry)
+    install_operations(app, ready=ready, registry=registry)
     install_token(app, settings.api_token)
     install_edge(app, EdgeOptions(service="dashboard", tracing=tracing), registry=registry)
     return app

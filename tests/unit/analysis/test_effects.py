@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+import tea_tasting as tt
 from hypothesis import given
 from hypothesis import strategies as st
+from tea_tasting.aggr import Aggregates
 
 from analysis.core.effects import Effect, estimate_effect
 from analysis.core.moments import MetricAggregate
@@ -168,3 +170,32 @@ def test_swapping_the_arms_keeps_the_p_value(left: list[float], right: list[floa
     assert (forth.p_value is None) == (back.p_value is None)
     if forth.p_value is not None:
         assert forth.p_value == pytest.approx(back.p_value)
+
+
+@given(
+    means=st.tuples(st.floats(0.01, 1e4), st.floats(0.01, 1e4)),
+    variances=st.tuples(st.floats(0, 1e4), st.floats(1e-3, 1e4)),
+    n_users=st.tuples(st.integers(2, 10_000), st.integers(2, 10_000)),
+    alpha=st.floats(0.001, 0.5),
+)
+def test_test_and_interval_are_those_of_tea_tasting(
+    means: tuple[float, float],
+    variances: tuple[float, float],
+    n_users: tuple[int, int],
+    alpha: float,
+) -> None:
+    arms = [MetricAggregate(*arm) for arm in zip(n_users, means, variances, strict=True)]
+    effect = effect_of(arms[0], arms[1], alpha=alpha)
+    theirs = [Aggregates(arm.n_users, {"value": arm.mean}, {"value": arm.variance}) for arm in arms]
+    metric = tt.Mean("value", confidence_level=1 - alpha, equal_var=False, use_t=True)
+    try:
+        expected = metric.analyze_aggregates(*theirs)
+    except OverflowError:
+        assert (effect.lower_pct, effect.upper_pct) == (None, None)
+        return
+    assert effect.p_value == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
+    if effect.upper_pct is None:  # beyond floating point
+        assert not math.isfinite(100 * expected.rel_effect_size_ci_upper)
+        return
+    assert effect.lower_pct == pytest.approx(100 * expected.rel_effect_size_ci_lower, rel=1e-9)
+    assert effect.upper_pct == pytest.approx(100 * expected.rel_effect_size_ci_upper, rel=1e-9)
