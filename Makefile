@@ -47,6 +47,13 @@ demo up down ps logs clean:
 	@case "$(STACK)" in docker|local) ;; *) echo "STACK is docker or local, not '$(STACK)'" >&2; exit 2;; esac
 	@$(MAKE) $(STACK)-$@
 
+.PHONY: prometheus
+PROMETHEUS_PORT := $(or $(SEGUE_PROMETHEUS_PORT),9090)
+prometheus: promtool ## Run Prometheus beside the local stack, with its rules and alerts
+	@mkdir -p .segue/prometheus
+	@exec prometheus --config.file=deploy/observability/prometheus.local.yml \
+		--storage.tsdb.path=.segue/prometheus --web.listen-address=127.0.0.1:$(PROMETHEUS_PORT)
+
 .PHONY: loop
 ENGINE ?= live
 LOOP_OPTIONS := DAYS TRACKS USERS HISTORY SESSIONS JUDGED BOUNDED SEED BONUS EPSILON FORMAT PICTURE WORKERS
@@ -84,7 +91,7 @@ docker-clean: .env
 
 ##@ Development
 
-.PHONY: install test lint audit browser screenshots format lock bench-serving
+.PHONY: install test lint audit browser promtool screenshots format lock bench-serving
 install: $(STAMP) ## Create .venv and install Segue with its tools
 
 $(STAMP): pyproject.toml constraints.txt
@@ -114,6 +121,11 @@ browser: ## Install Chromium, which the tests of the pages and the pictures driv
 
 screenshots: $(STAMP) ## Picture the running stack's dashboard into docs/images
 	@$(PYTHON_RUN) deploy.screenshots
+
+promtool: ## Install Prometheus, whose promtool tests rules and alerts
+	@command -v promtool > /dev/null || { $(SUDO) apt-get update --quiet=2 && \
+		$(SUDO) apt-get install --quiet=2 --yes --no-install-recommends prometheus; }
+	@promtool --version 2>&1 | head -1
 
 format: $(STAMP) ## Put the code into the house's format
 	@$(BIN)/ruff check --fix --quiet

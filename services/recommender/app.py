@@ -66,6 +66,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         rest_s=settings.rest_s,
     )
     metrics = Metrics(experiments.serving, adapters.clock)
+    metrics.show_shares(experiments.experiments)
     tracing = adapters.tracing or create_tracing("recommender")
     store = adapters.store or _create_store(settings, metrics, tracing)
     models = adapters.models or ModelHolder(
