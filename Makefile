@@ -101,7 +101,7 @@ $(STAMP): pyproject.toml constraints.txt
 test: lint ## Install, lint, and run all tests (JOBS=2: in two processes)
 	@$(PYTHON_RUN) pytest $(if $(JOBS),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
 
-lint: $(STAMP) ## Check style, types, layers and containers
+lint: $(STAMP) ## Check style, types, layers, containers, manifests and rules
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
@@ -109,6 +109,10 @@ lint: $(STAMP) ## Check style, types, layers and containers
 	@for profile in none demo observability scale '*'; do \
 		$(BIN)/$(COMPOSE_CHECK) --profile "$$profile" config --quiet; done
 	@$(BIN)/hadolint $(DOCKERFILES)
+	@for overlay in deploy/kubernetes/overlays/*; do \
+		$(BIN)/kubectl kustomize "$$overlay" | $(BIN)/kubernetes-validate --strict --quiet -; done
+	@if command -v promtool > /dev/null; then promtool check rules deploy/observability/rules/*.yml > /dev/null; \
+		else echo "lint: promtool is not here, alerts are not checked: make promtool"; fi
 	@echo "lint: clean"
 
 audit: $(STAMP) ## Look the locked versions up among known vulnerabilities

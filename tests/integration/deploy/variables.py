@@ -6,7 +6,7 @@ from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
 from deploy.local.settings import SERVERS, SERVICES, port_setting
-from deploy.settings import DemoSettings
+from deploy.settings import DemoSettings, RetrainSettings
 from shared.settings import EnvironmentSettings
 from simulator.settings import Settings as SimulatorSettings
 
@@ -14,6 +14,7 @@ PACKAGES = {
     **{name: (f"services.{name}",) for name in SERVICES},
     "simulator": ("simulator",),
     "demo": ("simulator", "analysis"),
+    "retrain": (),
 }
 
 # Of the stacks themselves: ports, folders.
@@ -30,8 +31,7 @@ def variables_of(program: str) -> set[str]:
     classes: list[type[BaseSettings]] = [
         importlib.import_module(f"{package}.settings").Settings for package in PACKAGES[program]
     ]
-    if program == "demo":
-        classes.append(DemoSettings)
+    classes += {"demo": [DemoSettings], "retrain": [RetrainSettings]}.get(program, [])
     return set().union(*map(_read_by, classes))
 
 
