@@ -205,7 +205,7 @@ def test_a_pod_has_time_to_answer_what_it_accepted() -> None:
 
 def test_the_experiments_are_those_of_the_other_stacks() -> None:
     ours, theirs = FOLDER / "base" / "experiments.yaml", ROOT / "deploy" / "experiments.yaml"
-    assert ours.read_bytes() == theirs.read_bytes()
+    assert ours.read_bytes() == theirs.read_bytes(), f"cp {theirs} {ours}"
 
 
 def matches(selector: Manifest, labels: dict[str, str]) -> bool:
