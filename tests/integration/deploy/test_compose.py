@@ -12,6 +12,10 @@ import yaml
 from deploy.commands import ROOT
 from deploy.local.segue import segue_environment
 from deploy.local.settings import SERVERS, SERVICES, parse_settings, port_setting
+from deploy.settings import DemoSettings, RetrainSettings
+from services.logger.settings import Settings as LoggerSettings
+from services.trainer.settings import Settings as TrainerSettings
+from simulator.settings import Settings as SimulatorSettings
 from tests.integration.deploy.variables import STACK_VARIABLES, known_variables, variables_of
 
 COMPOSE = ROOT / "deploy" / "docker-compose.yml"
@@ -143,6 +147,20 @@ def test_no_password_is_in_the_environment() -> None:
         }
         assert files == {f"/run/secrets/{secret}" for secret in service.get("secrets", [])}, name
         assert set(service.get("secrets", [])) <= set(stack["secrets"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [DemoSettings, RetrainSettings, SimulatorSettings, LoggerSettings, TrainerSettings],
+    ids=lambda settings: settings.__module__,
+)
+def test_whoever_asks_for_the_token_or_sends_it_reads_its_file(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("a-token-of-24-characters")
+    monkeypatch.delenv("SEGUE_API_TOKEN", raising=False)
+    monkeypatch.setenv("SEGUE_API_TOKEN_FILE", str(tmp_path / "token"))
+    assert settings().api_token.get_secret_value() == "a-token-of-24-characters"
 
 
 def test_a_one_shot_has_a_service_that_waits_for_its_end() -> None:
