@@ -35,6 +35,7 @@ class Recommenders:
     def __init__(self) -> None:
         """Listen on free ports."""
         self.reached: dict[int, list[str]] = defaultdict(list)
+        self.request_ids: list[str] = []
         self.hang_up = False
 
         def make_handler(*arguments: Any) -> Handler:
@@ -62,6 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.all_of_them.request_ids.append(self.headers["X-Request-ID"])
         self.all_of_them.reached[self.server.server_port].append(self.path)  # type: ignore[attr-defined]
         if self.all_of_them.hang_up:
             self.close_connection = True
@@ -146,6 +148,15 @@ def test_a_body_that_is_too_large_reaches_nobody(
 ) -> None:
     assert gateway.post("/next/7", content=b" " * 70_000).status_code == 413
     assert recommenders.find("/next/7") == []
+
+
+def test_a_request_keeps_its_id_or_gets_one(
+    gateway: httpx.Client, recommenders: Recommenders
+) -> None:
+    gateway.post("/next/7", json={}, headers={"X-Request-ID": "mine-1"})
+    gateway.post("/next/7", json={})
+    assert recommenders.request_ids[0] == "mine-1"
+    assert len(recommenders.request_ids[1]) == 32
 
 
 def test_other_requests_go_through_but_metrics(
