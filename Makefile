@@ -30,7 +30,7 @@ DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
 help: ## List the targets (this)
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nThe stack runs here with STACK=%s (docker or local).\n' '$(STACK)'
 
 ##@ The stack

@@ -28,7 +28,8 @@ from tests.unit.recommender.factories import make_settings
 FOLDER = ROOT / "deploy" / "observability"
 RULES = sorted((FOLDER / "rules").glob("*.yml"))
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
-CONFIGURATIONS = sorted(FOLDER.glob("prometheus*.yml"))
+# Debian builds promtool without the discovery of a cluster's pods.
+CONFIGURATIONS = [FOLDER / "prometheus.yml", FOLDER / "prometheus.local.yml"]
 DASHBOARDS = sorted((FOLDER / "grafana" / "dashboards").glob("*.json"))
 PROVISIONING = FOLDER / "grafana" / "provisioning"
 PROMTOOL = shutil.which("promtool")
@@ -161,6 +162,20 @@ def test_prometheus_asks_every_service(path: Path) -> None:
     jobs = {job["job_name"]: job for job in read_yaml(path)["scrape_configs"]}
     for name, port in SERVICES.items():
         assert str(port) in json.dumps(jobs[name])
+
+
+def test_in_a_cluster_a_pod_is_the_job_of_its_workload() -> None:
+    (job,) = read_yaml(FOLDER / "prometheus.kubernetes.yml")["scrape_configs"]
+    made = {
+        rule["target_label"]: rule["source_labels"]
+        for rule in job["relabel_configs"]
+        if "target_label" in rule
+    }
+    assert made["job"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_name"]
+    assert {"namespace", "pod", "__address__"} <= set(made)
+    (discovery,) = job["kubernetes_sd_configs"]
+    base = read_yaml(ROOT / "deploy" / "kubernetes" / "base" / "kustomization.yaml")
+    assert discovery["namespaces"]["names"] == [base["namespace"]]
 
 
 @needs_promtool
