@@ -134,9 +134,15 @@ def test_a_mean_that_is_all_noise_has_a_test_but_no_interval() -> None:
 
 
 def test_a_variance_beyond_floating_point_has_no_test_and_says_so() -> None:
-    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1e-97, 1e-246))
+    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1.0, 5e-324))
     assert effect.p_value is None
     assert effect.reason == "beyond floating point: no test"
+
+
+def test_a_tiny_variance_has_a_test() -> None:
+    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1e-97, 1e-246))
+    # t = 1 / sqrt(1e-246 / 2) with one degree of freedom: P(|T| > t) is 2 / (pi t) so far out
+    assert effect.p_value == pytest.approx(2 / math.pi * math.sqrt(1e-246 / 2))
 
 
 aggregates = st.builds(
