@@ -22,8 +22,8 @@ from services.logger.settings import Settings
 from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
 from shared.event_stream import EventStream, RedisEventStream
+from shared.exposure import is_loopback
 from shared.http import install_error_map, install_operations, install_problem_handlers
-from shared.origin import is_loopback
 from shared.redis_client import create_redis
 from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing

@@ -28,9 +28,9 @@ from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.edge import EdgeOptions, install_edge
 from shared.experiments import load_experiments
+from shared.exposure import is_loopback
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
-from shared.origin import is_loopback
 from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 

@@ -30,8 +30,8 @@ from services.trainer.state import State
 from shared.artifacts import ArtifactError
 from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
+from shared.exposure import is_loopback
 from shared.http import install_error_map, install_operations, install_problem_handlers
-from shared.origin import is_loopback
 from shared.redis_client import create_redis
 from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing

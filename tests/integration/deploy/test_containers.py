@@ -129,3 +129,14 @@ def test_pruning_takes_tests_and_sources_and_leaves_what_is_imported(tmp_path: P
     subprocess.run([sys.executable, PRUNE, tmp_path], check=True)
     files = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     assert files == set(left)
+
+
+def test_the_simulators_image_needs_no_web_framework() -> None:
+    # Its extra does not bring one: what both sides of a request share must not import it.
+    code = (
+        "import sys, simulator.cli, deploy.retrain, deploy.world; print('fastapi' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert result.stdout == "False\n"
