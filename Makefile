@@ -17,14 +17,20 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SERVICE ?=
 FOLLOW ?=
 JOBS ?=
-COMPOSE := docker compose --file deploy/docker-compose.yml --env-file .env
+# Profiles of the containers, and how many recommenders nginx then has behind it.
+PROFILES ?=
+RECOMMENDERS ?=
+SCALED := $(if $(RECOMMENDERS),SEGUE_RECOMMENDER_PORT=0)
+COMPOSE := docker compose --file deploy/docker-compose.yml --env-file .env $(addprefix --profile ,$(PROFILES))
+COMPOSE_CHECK := docker-compose --file deploy/docker-compose.yml --env-file .env.example
+SECRETS := $(or $(SEGUE_SECRETS),deploy/secrets)
 DOCKERFILES := $(wildcard deploy/docker/*.Dockerfile)
 
 .PHONY: help
 help: ## List the targets (this)
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nThe stack runs here with STACK=%s (docker or local).\n' '$(STACK)'
 
 ##@ The stack
@@ -41,6 +47,13 @@ demo up down ps logs clean:
 	@case "$(STACK)" in docker|local) ;; *) echo "STACK is docker or local, not '$(STACK)'" >&2; exit 2;; esac
 	@$(MAKE) $(STACK)-$@
 
+.PHONY: prometheus
+PROMETHEUS_PORT := $(or $(SEGUE_PROMETHEUS_PORT),9090)
+prometheus: promtool ## Run Prometheus beside the local stack, with its rules and alerts
+	@mkdir -p .segue/prometheus
+	@exec prometheus --config.file=deploy/observability/prometheus.local.yml \
+		--storage.tsdb.path=.segue/prometheus --web.listen-address=127.0.0.1:$(PROMETHEUS_PORT)
+
 .PHONY: loop
 ENGINE ?= live
 LOOP_OPTIONS := DAYS TRACKS USERS HISTORY SESSIONS JUDGED BOUNDED SEED BONUS EPSILON FORMAT PICTURE WORKERS
@@ -55,28 +68,30 @@ local-logs: $(STAMP)
 	@$(PYTHON_RUN) deploy.local logs $(SERVICE) $(if $(FOLLOW),--follow)
 
 .PHONY: docker-demo docker-up docker-down docker-ps docker-logs docker-clean
+docker-up: export VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+docker-up: export REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 docker-up: .env
-	@$(COMPOSE) up --build --detach --wait
+	@deploy/make-secrets.sh $(SECRETS) postgres_password api_token grafana_password
+	@$(SCALED) $(COMPOSE) $(if $(RECOMMENDERS),--profile scale) up --build --detach --wait \
+		$(if $(RECOMMENDERS),--scale recommender=$(RECOMMENDERS))
 docker-demo: docker-up
 	@$(COMPOSE) run --rm --build demo
 docker-down: .env
-	@$(COMPOSE) down --remove-orphans
+	@$(COMPOSE) --profile '*' down --remove-orphans
 docker-ps: .env
-	@$(COMPOSE) ps --all
+	@$(COMPOSE) --profile '*' ps --all
 docker-logs: .env
-	@$(COMPOSE) logs --tail 20 $(if $(FOLLOW),--follow) $(SERVICE)
+	@$(COMPOSE) --profile '*' logs --tail 20 $(if $(FOLLOW),--follow) $(SERVICE)
 docker-clean: .env
-	@$(COMPOSE) --profile demo down --remove-orphans --volumes
+	@$(COMPOSE) --profile '*' down --remove-orphans --volumes
 
-.env: # The containers' servers are reachable over a network: they get secrets of their own.
-	@umask 077; secret() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }; \
-		sed -e "s/^POSTGRES_PASSWORD=.*/POSTGRES_PASSWORD=$$(secret)/" \
-			-e "s/^SEGUE_API_TOKEN=.*/SEGUE_API_TOKEN=$$(secret)/" .env.example > $@
-	@echo "Created .env from .env.example, with a random database password and API token"
+.env:
+	@cp .env.example $@
+	@echo "Created .env from .env.example"
 
 ##@ Development
 
-.PHONY: install test lint audit browser screenshots format lock bench-serving chaos docs
+.PHONY: install test lint audit browser promtool screenshots format lock bench-serving chaos docs
 install: $(STAMP) ## Create .venv and install Segue with its tools
 
 $(STAMP): pyproject.toml constraints.txt
@@ -86,13 +101,18 @@ $(STAMP): pyproject.toml constraints.txt
 test: lint ## Install, lint, and run all tests (JOBS=2: in two processes)
 	@$(PYTHON_RUN) pytest $(if $(JOBS),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
 
-lint: $(STAMP) ## Check style, types, layers and containers
+lint: $(STAMP) ## Check style, types, layers, containers, manifests and rules
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/docker-compose --file deploy/docker-compose.yml --env-file .env.example --profile demo config --quiet
+	@for profile in none demo observability scale '*'; do \
+		$(BIN)/$(COMPOSE_CHECK) --profile "$$profile" config --quiet; done
 	@$(BIN)/hadolint $(DOCKERFILES)
+	@for overlay in deploy/kubernetes/overlays/*; do \
+		$(BIN)/kubectl kustomize "$$overlay" | $(BIN)/kubernetes-validate --strict --quiet -; done
+	@if command -v promtool > /dev/null; then promtool check rules deploy/observability/rules/*.yml > /dev/null; \
+		else echo "lint: promtool is not here, alerts are not checked: make promtool"; fi
 	@echo "lint: clean"
 
 audit: $(STAMP) ## Look the locked versions up among known vulnerabilities
@@ -105,6 +125,11 @@ browser: ## Install Chromium, which the tests of the pages and the pictures driv
 
 screenshots: $(STAMP) ## Picture the running stack's dashboard into docs/images
 	@$(PYTHON_RUN) deploy.screenshots
+
+promtool: ## Install Prometheus, whose promtool tests rules and alerts
+	@command -v promtool > /dev/null || { $(SUDO) apt-get update --quiet=2 && \
+		$(SUDO) apt-get install --quiet=2 --yes --no-install-recommends prometheus; }
+	@promtool --version 2>&1 | head -1
 
 format: $(STAMP) ## Put the code into the house's format
 	@$(BIN)/ruff check --fix --quiet

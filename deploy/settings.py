@@ -1,14 +1,16 @@
 """Settings of the demonstration and its world, the same however the stack runs."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from deploy.commands import ROOT
+from shared.settings import EnvironmentSettings
 
 
-class DemoSettings(BaseSettings):
+class DemoSettings(EnvironmentSettings):
     """Read from `SEGUE_DEMO_*` and `.env`.
 
     Attributes:
@@ -38,3 +40,21 @@ class DemoSettings(BaseSettings):
     logger_url: str = "http://127.0.0.1:5003"
     world: Path = Path(".segue/world")
     logs: Path = Path(".segue/logs")
+
+
+class RetrainSettings(EnvironmentSettings):
+    """Read from `SEGUE_RETRAIN_*`.
+
+    Attributes:
+        api_token: That the trainer asks for, if any.
+        trainer_url: The service.
+        timeout_s: For the training.
+        order: Body of `POST /train`, JSON.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SEGUE_RETRAIN_", populate_by_name=True)
+
+    api_token: SecretStr | None = Field(None, validation_alias="SEGUE_API_TOKEN")
+    trainer_url: str = "http://127.0.0.1:5002"
+    timeout_s: float = Field(7_200, gt=0)
+    order: dict[str, Any] = Field(default_factory=lambda: {"recipe": "session"})

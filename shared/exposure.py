@@ -1,5 +1,6 @@
 """Settings of a service's edge: how it logs, and who may change its state."""
 
+import ipaddress
 import re
 from typing import Any
 
@@ -7,7 +8,6 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from shared.logs import LogFormat
-from shared.origin import is_loopback
 
 _TOKEN = re.compile(r"[!-~]{16,}")
 
@@ -63,3 +63,11 @@ class EdgeSettings(BaseSettings):
 def make_authorization(token: SecretStr | None) -> dict[str, str]:
     """Return the headers that carry a token; none without one."""
     return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address, or a name, is always this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -106,32 +106,44 @@ def install_operations(
     *,
     ready: HealthCheck,
     registry: CollectorRegistry,
+    live: Callable[[], Mapping[str, str]] = dict,
     flush: Callable[[], None] = lambda: None,
 ) -> None:
-    """Add `/health/live`, `/health/ready` and `/metrics`.
+    """Add `/health/startup`, `/health/live`, `/health/ready` and `/metrics`.
 
     Args:
         app: The service.
         ready: Returns a word per dependency; any word other than `ok` means not ready.
         registry: Its metrics.
+        live: As `ready`, of the process's own parts, which a restart alone brings back.
         flush: Writes what has yet to be written of them.
     """
 
+    @app.get("/health/startup", tags=["operations"])
+    async def startup(request: Request, response: Response) -> dict[str, Any]:
+        """Answer whether the start is over; 503 while what is loaded once is being loaded."""
+        is_started = bool(request.scope.get("state"))  # what the lifespan yields
+        response.status_code = 200 if is_started else 503
+        return {"status": "ok" if is_started else "starting"}
+
     @app.get("/health/live", tags=["operations"])
-    async def live() -> dict[str, str]:
-        """Answer that the process runs."""
-        return {"status": "ok"}
+    async def liveness(response: Response) -> dict[str, Any]:
+        """Answer whether the process does its work; 503 if only a restart would help."""
+        return _report(response, live(), otherwise="not live")
 
     @app.get("/health/ready", tags=["operations"])
     async def readiness(response: Response) -> dict[str, Any]:
         """Answer whether every dependency can be used; 503 if one cannot."""
-        parts = dict(await ready())
-        is_ready = all(word == "ok" for word in parts.values())
-        response.status_code = 200 if is_ready else 503
-        return {"status": "ok" if is_ready else "not ready", "parts": parts}
+        return _report(response, await ready(), otherwise="not ready")
 
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
         """Expose the metrics in Prometheus' text format."""
         flush()
         return Response(expose(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _report(response: Response, parts: Mapping[str, str], *, otherwise: str) -> dict[str, Any]:
+    is_ok = all(word == "ok" for word in parts.values())
+    response.status_code = 200 if is_ok else 503
+    return {"status": "ok" if is_ok else otherwise, "parts": dict(parts)}

@@ -1,9 +1,9 @@
 """Where a request comes from: browsers tell, and their pages cannot change what they tell."""
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from shared.exposure import is_loopback
 from shared.http import ProblemError
 
 
@@ -34,11 +34,3 @@ def _is_of(origin: str, headers: Mapping[bytes, bytes], *, is_local: bool) -> bo
         return False
     is_same = address.netloc == headers.get(b"host", b"").decode("latin-1")
     return is_same and (not is_local or is_loopback(host))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address, or a name, is always this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.settings import FileSource
 from simulator.core.listeners import ListenerDefaults
 
 _URL = r"^https?://[^/]+"
@@ -100,7 +101,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the environment before the file, whose values arrive as arguments."""
-        return env_settings, init_settings
+        return FileSource(settings_cls), env_settings, init_settings
 
 
 def load_settings(path: Path | None = None) -> Settings:

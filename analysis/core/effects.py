@@ -11,15 +11,12 @@ import math
 
 import numpy as np
 import scipy.stats
-import tea_tasting as tt
-from tea_tasting.aggr import Aggregates
 
 from analysis.core.moments import MetricAggregate, adjust_for_history
 from analysis.core.planning import estimate_power, minimum_detectable_pct
 from analysis.core.sequential import estimate_anytime
 
 WORTHWHILE_PCT = 5.0  # the change that an experiment is run for, unless said otherwise
-_VALUE = "value"  # tea-tasting keys its aggregates by column
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,27 +162,35 @@ def analyze(
     control: MetricAggregate, treated: MetricAggregate, *, alpha: float
 ) -> tuple[float | None, float | None, float | None]:
     """Return Welch's p-value and the bounds of the relative change in percent, each if defined."""
-    metric = tt.Mean(
-        _VALUE,
-        alternative="two-sided",
-        confidence_level=1 - alpha,
-        equal_var=False,
-        use_t=True,
-    )
-    with np.errstate(all="ignore"):  # what overflows is not finite, and None below
-        try:
-            result = metric.analyze_aggregates(_aggregates(control), _aggregates(treated))
-        except OverflowError:  # the bounds of the ratio, of a mean that is mostly noise
-            return _welch_p_value(control, treated), None, None
-    lower = _finite(100 * result.rel_effect_size_ci_lower)
-    upper = _finite(100 * result.rel_effect_size_ci_upper)
-    if lower is None or upper is None or lower > upper:  # > where the means' signs differ
+    with np.errstate(all="ignore"):  # what overflows is not finite, and None
+        lower, upper = _ratio_bounds(control, treated, alpha=alpha)
+        p_value = _welch_p_value(control, treated)
+    if lower is None or upper is None:
         lower = upper = None
-    return _finite(result.pvalue), lower, upper
+    return p_value, lower, upper
 
 
-def _aggregates(arm: MetricAggregate) -> Aggregates:
-    return Aggregates(arm.n_users, {_VALUE: arm.mean}, {_VALUE: arm.variance})
+def _ratio_bounds(
+    control: MetricAggregate, treated: MetricAggregate, *, alpha: float
+) -> tuple[float | None, float | None]:
+    """Return the bounds of the relative change in percent, each if defined.
+
+    The log of the ratio of means has the sum of their squared relative errors as its variance, to
+    the first order; its degrees of freedom are Welch's of these errors.
+
+    Source: Deng, Knoblich & Lu (2018), Applying the Delta Method in Metric Analytics.
+    """
+    arms = (control, treated)
+    n_users = np.array([arm.n_users for arm in arms], dtype=float)
+    means = np.array([arm.mean or 0.0 for arm in arms])
+    variances = np.array([arm.variance or 0.0 for arm in arms])
+    if np.sign(means).prod() <= 0:
+        return None, None
+    errors = variances / means / means / n_users
+    n_free = errors.sum() ** 2 / (errors**2 / (n_users - 1)).sum()
+    half_width = scipy.stats.t.ppf(1 - alpha / 2, n_free) * np.sqrt(errors.sum())
+    bounds = means[1] / means[0] * np.exp([-half_width, half_width])
+    return _finite(100 * (bounds[0] - 1)), _finite(100 * (bounds[1] - 1))
 
 
 def _welch_p_value(control: MetricAggregate, treated: MetricAggregate) -> float | None:

@@ -11,13 +11,24 @@ COPY shared shared
 COPY services/__init__.py services/
 COPY services/dashboard services/dashboard
 COPY analysis analysis
-RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
+COPY deploy/docker/prune.py /prune.py
+RUN pip --python /venv/bin/python install --no-deps --force-reinstall . \
+    && python /prune.py /venv
 
 FROM python:3.11-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Segue dashboard" \
+    org.opencontainers.image.description="Experiments, models and the live state, in a browser" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION"
 COPY --from=builder /venv /venv
-ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib SEGUE_DASHBOARD_HOST=0.0.0.0
+ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib \
+    SEGUE_DASHBOARD_HOST=0.0.0.0
 USER 10001:10001
 EXPOSE 5004
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
     CMD ["python", "-m", "shared.healthcheck", "http://127.0.0.1:5004/health/ready"]
 CMD ["python", "-m", "services.dashboard"]

@@ -10,13 +10,24 @@ RUN pip --python /venv/bin/python install --constraint constraints.txt '.[logger
 COPY shared shared
 COPY services/__init__.py services/
 COPY services/logger services/logger
-RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
+COPY deploy/docker/prune.py /prune.py
+RUN pip --python /venv/bin/python install --no-deps --force-reinstall . \
+    && python /prune.py /venv
 
 FROM python:3.11-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Segue logger" \
+    org.opencontainers.image.description="The event stream into Postgres, each event exactly once" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION"
 COPY --from=builder /venv /venv
-ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp SEGUE_LOGGER_HOST=0.0.0.0
+ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    SEGUE_LOGGER_HOST=0.0.0.0
 USER 10001:10001
 EXPOSE 5003
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
     CMD ["python", "-m", "shared.healthcheck", "http://127.0.0.1:5003/health/ready"]
 CMD ["python", "-m", "services.logger"]

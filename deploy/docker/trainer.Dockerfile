@@ -16,16 +16,26 @@ RUN if [ -n "${TORCH_INDEX_URL:-}" ]; then \
 COPY shared shared
 COPY services/__init__.py services/
 COPY services/trainer services/trainer
-RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
+COPY deploy/docker/prune.py /prune.py
+RUN pip --python /venv/bin/python install --no-deps --force-reinstall . \
+    && python /prune.py /venv
 
 FROM python:3.11-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Segue trainer" \
+    org.opencontainers.image.description="Model versions from the log alone, published without a restart" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION"
 COPY --from=builder /venv /venv
-ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp SEGUE_TRAINER_HOST=0.0.0.0
+ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp SEGUE_TRAINER_FOLDER=/models \
+    SEGUE_TRAINER_HOST=0.0.0.0
 # A new volume takes its owner from the folder that it covers.
 RUN install --directory --owner 10001 --group 10001 /models
-ENV SEGUE_TRAINER_FOLDER=/models
 USER 10001:10001
 EXPOSE 5002
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
     CMD ["python", "-m", "shared.healthcheck", "http://127.0.0.1:5002/health/ready"]
 CMD ["python", "-m", "services.trainer"]

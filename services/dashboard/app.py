@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import Receive, Scope, Send
 
 from analysis.adapters.measurements import DatabaseError
 from services.dashboard import api, listen_pages, live_pages, model_pages, pages
@@ -140,7 +141,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     for module in (api, pages, model_pages, live_pages, listen_pages):
         app.include_router(module.create_router())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts))
+    app.add_middleware(TrustedHosts, allowed_hosts=list(settings.allowed_hosts))
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
     _show_problems_as_pages(app, page_maker)
@@ -148,6 +149,17 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_token(app, settings.api_token)
     install_edge(app, EdgeOptions(service="dashboard", tracing=tracing), registry=registry)
     return app
+
+
+class TrustedHosts(TrustedHostMiddleware):
+    """Answers browsers under our own names alone; probes and Prometheus come by address."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request's host, unless it asks how the service fares."""
+        if scope["type"] == "http" and scope["path"].startswith(("/health/", "/metrics")):
+            await self.app(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
 
 
 async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Peers:

@@ -22,10 +22,10 @@ from services.logger.settings import Settings
 from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
 from shared.event_stream import EventStream, RedisEventStream
+from shared.exposure import is_loopback
 from shared.http import install_error_map, install_operations, install_problem_handlers
-from shared.origin import is_loopback
 from shared.redis_client import create_redis
-from shared.tasks import in_background
+from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
@@ -65,12 +65,13 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     settings.check_exposure(settings.host)
     metrics = Metrics()
     tracing = adapters.tracing if adapters else create_tracing("logger")
+    background = BackgroundTasks()
     holder: list[State] = []
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         async with contextlib.AsyncExitStack() as stack:
-            used = adapters or await _connect(settings, stack)
+            used = adapters or await _connect(settings, stack, background)
             consumer = Consumer(
                 used.stream,
                 used.store,
@@ -87,7 +88,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 metrics=metrics,
             )
             holder.append(state)
-            await stack.enter_async_context(_running(consumer))
+            await stack.enter_async_context(_running(consumer, background))
             yield {"logger": state}
         holder.clear()
 
@@ -98,7 +99,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     app.include_router(create_router())
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
-    install_operations(app, ready=ready, registry=metrics.registry)
+    install_operations(app, ready=ready, live=background.state, registry=metrics.registry)
     install_token(app, settings.api_token)
     options = EdgeOptions(
         service="logger",
@@ -111,7 +112,9 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     return app
 
 
-async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adapters:
+async def _connect(
+    settings: Settings, stack: contextlib.AsyncExitStack, background: BackgroundTasks
+) -> Adapters:
     await wait_for_postgres(settings.postgres_dsn, timeout_s=settings.postgres_wait_s)
     await migrate_async(settings.postgres_dsn)
     pool = await stack.enter_async_context(
@@ -120,10 +123,10 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adap
     redis = await stack.enter_async_context(create_redis(settings.redis_url))
     tracks = TrackTable(redis, pool)
     await stack.enter_async_context(
-        in_background(tracks.follow(interval_s=settings.catalog_interval_s))
+        background.running("tracks", tracks.follow(interval_s=settings.catalog_interval_s))
     )
     await stack.enter_async_context(
-        in_background(keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
+        background.running("days", keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
     )
     return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
 
@@ -140,11 +143,12 @@ def _consumer_options(settings: Settings) -> ConsumerOptions:
 
 
 @contextlib.asynccontextmanager
-async def _running(consumer: Consumer) -> AsyncIterator[None]:
+async def _running(consumer: Consumer, background: BackgroundTasks) -> AsyncIterator[None]:
     """Run the consumer; at the end let it finish the batch in hand."""
     task = asyncio.create_task(consumer.run())
     try:
-        yield
+        with background.watching("consumer", task):
+            yield
     finally:
         consumer.stop()
         await asyncio.wait([task])

@@ -6,24 +6,16 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.exposure import EdgeSettings
+from shared.settings import PostgresSettings, RedisSettings
 
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(gt=0)]
 
 
-def _shared(name: str) -> str:
-    return f"SEGUE_{name}"
-
-
-class Settings(EdgeSettings):
-    """`SEGUE_LOGGER_*`, and variables shared by every service."""
+class Settings(EdgeSettings, RedisSettings, PostgresSettings):
+    """`SEGUE_LOGGER_*`, and what services share."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_LOGGER_", populate_by_name=True)
-
-    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias=_shared("REDIS_URL"))
-    postgres_dsn: str = Field(
-        "postgresql://postgres@127.0.0.1:5432/segue", validation_alias=_shared("POSTGRES_DSN")
-    )
 
     host: str = "127.0.0.1"
     port: int = Field(5003, ge=0, le=65535)

@@ -30,10 +30,10 @@ from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.edge import EdgeOptions, install_edge
 from shared.experiments import load_experiments
+from shared.exposure import is_loopback
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
-from shared.origin import is_loopback
-from shared.tasks import in_background
+from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
 
@@ -68,6 +68,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         rest_s=settings.rest_s,
     )
     metrics = Metrics(experiments.serving, adapters.clock)
+    metrics.show_shares(experiments.experiments)
     tracing = adapters.tracing or create_tracing("recommender")
     store = adapters.store or _create_store(settings, metrics, tracing)
     models = adapters.models or ModelHolder(
@@ -147,15 +148,16 @@ def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None)
 def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
     tracing = state["tracing"]
+    background = BackgroundTasks()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
         async with (
-            in_background(metrics.tallies.flush_regularly()),
-            in_background(models.watch()),
-            in_background(store.deliver()),
-            in_background(watch.look_regularly()),
+            background.running("metrics", metrics.tallies.flush_regularly()),
+            background.running("models", models.watch()),
+            background.running("spool", store.deliver()),
+            background.running("connections", watch.look_regularly()),
         ):
             yield state
         await store.close()
@@ -173,8 +175,13 @@ def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> Fa
     app.reports, app.watch, app.metrics = reports, watch, metrics
     install_openapi(app)
     install_problem_handlers(app)
-    flush = metrics.tallies.flush
-    install_operations(app, ready=ready, registry=metrics.registry, flush=flush)
+    install_operations(
+        app,
+        ready=ready,
+        live=background.state,
+        registry=metrics.registry,
+        flush=metrics.tallies.flush,
+    )
     options = EdgeOptions(
         service="recommender",
         is_local=state["is_local"],

@@ -7,15 +7,15 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.exposure import EdgeSettings
+from shared.settings import RedisSettings
 
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Settings(EdgeSettings):
+class Settings(EdgeSettings, RedisSettings):
     """Read from `SEGUE_RECOMMENDER_*`; what services share from `SEGUE_*`.
 
     Attributes:
-        redis_url: Sessions, events, catalogue and model versions.
         host: Address to listen on.
         port: Port to listen on.
         workers: Processes that share the port.
@@ -40,7 +40,6 @@ class Settings(EdgeSettings):
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_RECOMMENDER_", populate_by_name=True)
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="SEGUE_REDIS_URL")
     host: str = "127.0.0.1"
     port: int = 5001
     workers: Annotated[int, Field(ge=1, le=64)] = 1

@@ -31,10 +31,10 @@ from services.trainer.state import State
 from shared.artifacts import ArtifactError
 from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
+from shared.exposure import is_loopback
 from shared.http import install_error_map, install_operations, install_problem_handlers
-from shared.origin import is_loopback
 from shared.redis_client import create_redis
-from shared.tasks import in_background
+from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     settings.check_exposure(settings.host)
     metrics = Metrics()
     tracing = adapters.tracing if adapters else create_tracing("trainer")
+    background = BackgroundTasks()
     holder: list[Adapters] = []
 
     @contextlib.asynccontextmanager
@@ -92,14 +93,14 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
             stack.push_async_callback(close_tracing, tracing)
             stack.push_async_callback(runner.stop)
             await _interrupt_leftovers(runner)
-            refresh = _refreshing(registry, metrics, interval_s=settings.refresh_interval_s)
-            await stack.enter_async_context(refresh)
+            refresh = _refresh(registry, metrics, interval_s=settings.refresh_interval_s)
+            await stack.enter_async_context(background.running("metrics", refresh))
             copies = VersionCopies(settings.folder / "versions", used.redis, registry)
             following = copies.follow(interval_s=settings.copy_interval_s)
-            await stack.enter_async_context(in_background(following))
+            await stack.enter_async_context(background.running("copies", following))
             scheduler = _create_scheduler(settings, runner)
             if scheduler is not None:
-                await stack.enter_async_context(in_background(scheduler.run()))
+                await stack.enter_async_context(background.running("schedule", scheduler.run()))
             holder.append(used)
             yield {"trainer": State(settings, runner, jobs, registry, used.redis, scheduler)}
         holder.clear()
@@ -111,7 +112,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     app.include_router(create_router())
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
-    install_operations(app, ready=ready, registry=metrics.registry)
+    install_operations(app, ready=ready, live=background.state, registry=metrics.registry)
     install_token(app, settings.api_token)
     is_local = is_loopback(settings.host)
     options = EdgeOptions(service="trainer", is_local=is_local, tracing=tracing)
@@ -141,20 +142,12 @@ async def _interrupt_leftovers(runner: JobRunner) -> None:
         log.warning("jobs of an earlier trainer are looked at with the next job: %s", error)
 
 
-@contextlib.asynccontextmanager
-async def _refreshing(
-    registry: Registry, metrics: Metrics, *, interval_s: float
-) -> AsyncIterator[None]:
+async def _refresh(registry: Registry, metrics: Metrics, *, interval_s: float) -> None:
     """Keep the metrics about the active model up to date."""
-
-    async def refresh() -> None:
-        while True:
-            with contextlib.suppress(RedisError, OSError):
-                metrics.observe_active(await registry.fetch_active())
-            await asyncio.sleep(interval_s)
-
-    async with in_background(refresh()):
-        yield
+    while True:
+        with contextlib.suppress(RedisError, OSError):
+            metrics.observe_active(await registry.fetch_active())
+        await asyncio.sleep(interval_s)
 
 
 async def _check(adapters: Adapters) -> dict[str, str]:

@@ -9,20 +9,16 @@ from pydantic_settings import SettingsConfigDict
 from services.trainer.core.schedule import parse_schedule
 from services.trainer.train_request import TrainRequest
 from shared.exposure import EdgeSettings
+from shared.settings import PostgresSettings, RedisSettings
 
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(gt=0)]
 
 
-class Settings(EdgeSettings):
-    """`SEGUE_TRAINER_*`, and variables shared by every service."""
+class Settings(EdgeSettings, RedisSettings, PostgresSettings):
+    """`SEGUE_TRAINER_*`, and what services share."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_TRAINER_", populate_by_name=True)
-
-    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="SEGUE_REDIS_URL")
-    postgres_dsn: str = Field(
-        "postgresql://postgres@127.0.0.1:5432/segue", validation_alias="SEGUE_POSTGRES_DSN"
-    )
 
     host: str = "127.0.0.1"
     port: int = Field(5002, ge=0, le=65535)

@@ -40,8 +40,9 @@ def migrate(dsn: str, revision: str = "head") -> None:
 
 async def migrate_async(dsn: str, revision: str = "head") -> None:
     """Do what `migrate` does, from inside an event loop."""
-    url = make_url(dsn).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, poolclass=NullPool)
+    # Only asyncpg reads all that an address may say of TLS.
+    connect = functools.partial(asyncpg.connect, dsn)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             # Held until the commit: whoever comes second finds nothing left to do.

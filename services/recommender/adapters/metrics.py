@@ -1,6 +1,7 @@
 """The recommender's metrics."""
 
 import os
+from collections.abc import Iterable
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -14,6 +15,7 @@ from services.recommender.adapters.tallies import (
 )
 from services.recommender.core.decisions import Clock
 from shared.events import Event
+from shared.experiments import Experiment
 from shared.metrics import FOLDER_VARIABLE
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -60,6 +62,13 @@ class Metrics:
             "Recommenders that could not answer, by the serving experiment's treatment.",
             (*arm, "reason"),
             registry=registry,
+        )
+        self._shares = Gauge(
+            "segue_treatment_share",
+            "Share of an experiment's listeners that the treatment is due.",
+            arm,
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self._model_info = Gauge(
             "segue_model_info",
@@ -142,6 +151,13 @@ class Metrics:
             fallbacks = self._fallbacks.labels(self._serving, treatment, reason)
             tally = self._fallen_back[treatment, reason] = self.tallies.of_counter(fallbacks)
         return tally
+
+    def show_shares(self, experiments: Iterable[Experiment]) -> None:
+        """Show what each arm is due, so that what it gets can be compared with it."""
+        for experiment in experiments:
+            total = sum(treatment.weight for treatment in experiment.treatments)
+            for treatment in experiment.treatments:
+                self._shares.labels(experiment.name, treatment.name).set(treatment.weight / total)
 
     def show_model(self, version: str, created_at: datetime) -> None:
         """Show which version serves from now on."""

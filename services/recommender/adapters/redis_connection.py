@@ -7,6 +7,7 @@ dropped at its turn.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -24,15 +25,18 @@ class RedisConnection:
     def __init__(self, url: str) -> None:
         """Read the URL: `redis://` or `rediss://`, with user, password and database if any.
 
+        What it may say of TLS (`?ssl_ca_certs=`, ...) is what redis-py reads.
+
         Raises:
             ValueError: If it is not such a URL.
+            OSError: If a file that it names cannot be used.
         """
         options = parse_url(url)
         if "path" in options:
             raise ValueError("a Redis behind a Unix socket is not supported")
         self._host: str = options.get("host", "127.0.0.1")
         self._port: int = options.get("port", 6379)
-        self._ssl = True if options.get("connection_class") is SSLConnection else None
+        self._tls = _make_tls_context(options)
         self._greeting: list[tuple[Word, ...]] = []
         if options.get("password"):
             self._greeting.append(
@@ -66,7 +70,7 @@ class RedisConnection:
                 return self._link  # another command was quicker
             loop = asyncio.get_running_loop()
             _, link = await loop.create_connection(
-                lambda: _Link(loop.time), self._host, self._port, ssl=self._ssl
+                lambda: _Link(loop.time), self._host, self._port, ssl=self._tls
             )
             try:
                 for words in self._greeting:
@@ -76,6 +80,13 @@ class RedisConnection:
                 raise
             self._link = link
             return link
+
+
+def _make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
+    """Make what redis-py makes of the options, so that one URL means the same everywhere."""
+    if options.pop("connection_class", None) is not SSLConnection:
+        return None
+    return cast("ssl.SSLContext", SSLConnection(**options).ssl_context.get())
 
 
 class _Link(asyncio.Protocol):

@@ -63,7 +63,7 @@ def modes(operation: dict[str, Any]) -> list[GenerationMode]:
     content = operation.get("requestBody", {}).get("content", {})
     # A line that is no event is taken too: it becomes a dead letter, and is counted as such.
     lines = "application/x-ndjson"
-    schemas += [each["schema"] for kind, each in content.items() if kind != lines]
+    schemas += [each.get("schema", {}) for kind, each in content.items() if kind != lines]
     is_limited = any(each.keys() - {"title"} != {"type"} for each in schemas)
     is_limited |= any(each.get("type") not in {None, "string"} for each in schemas)
     return [GenerationMode.POSITIVE] + [GenerationMode.NEGATIVE] * is_limited

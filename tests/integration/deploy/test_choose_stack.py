@@ -94,4 +94,15 @@ def test_make_alone_lists_its_targets() -> None:
         *("help", "demo", "loop", "up", "down", "ps", "logs", "clean"),
         *("install", "browser", "test", "lint", "format", "lock"),
         *("audit", "bench-serving", "screenshots"),
+        *("prometheus", "promtool"),
     }
+
+
+def test_many_recommenders_leave_their_port_to_nginx() -> None:
+    settings = ["STACK=docker", "RECOMMENDERS=4", "PROFILES=observability"]
+    command = ["make", "-n", "docker-up", *settings]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (up,) = (line for line in made.replace("\\\n", " ").splitlines() if " up " in line)
+    assert up.startswith("SEGUE_RECOMMENDER_PORT=0 docker compose ")
+    assert "--profile observability --profile scale up " in up
+    assert "--scale recommender=4" in up

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from deploy.retrain import main as retrain
 from deploy.services import (
     Trained,
     count_fallbacks,
@@ -122,6 +123,48 @@ def test_a_training_without_end_is_given_up(url: str) -> None:
     Scripted.script += [(202, job("running"))]
     with pytest.raises(StepError, match=r"not over after 0\.1 s"):
         ask_for_training(url, timeout_s=0.1)
+
+
+def test_a_nightly_training_tells_its_stages_and_what_serves(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGUE_RETRAIN_TRAINER_URL", url)
+    monkeypatch.setenv("SEGUE_RETRAIN_ORDER", '{"recipe": "track_only"}')
+    Scripted.script += [(202, job("running")), (200, succeeded("m1", is_promoted=False))]
+    assert retrain() == 0
+    assert Scripted.requests[0] == 'POST /train {"recipe":"track_only"}'
+    assert capsys.readouterr().out == "waiting\nmodel version m1, does not serve: so it is\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((202, job("failed", error="no playbacks")), "training failed: no playbacks"),
+        ((409, {"detail": "a training is running"}), "a training is running"),
+    ],
+)
+def test_a_nightly_training_that_fails_fails_its_job(
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: tuple[int, dict[str, Any]],
+    told: str,
+) -> None:
+    monkeypatch.setenv("SEGUE_RETRAIN_TRAINER_URL", url)
+    Scripted.script += [answer]
+    assert retrain() == 1
+    assert told in capsys.readouterr().err
+
+
+def test_a_nightly_training_without_a_trainer_fails_its_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGUE_RETRAIN_TRAINER_URL", "http://127.0.0.1:1")
+    assert retrain() == 1
+    assert capsys.readouterr().err
+    monkeypatch.setenv("SEGUE_RETRAIN_TIMEOUT_S", "never")
+    assert retrain() == 2
+    assert capsys.readouterr().err.startswith("setting timeout_s:")
 
 
 def test_the_metrics_of_a_version_are_the_trainers(url: str) -> None:

@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+import tea_tasting as tt
 from hypothesis import given
 from hypothesis import strategies as st
+from tea_tasting.aggr import Aggregates
 
 from analysis.core.effects import Effect, estimate_effect
 from analysis.core.moments import MetricAggregate
@@ -132,9 +134,15 @@ def test_a_mean_that_is_all_noise_has_a_test_but_no_interval() -> None:
 
 
 def test_a_variance_beyond_floating_point_has_no_test_and_says_so() -> None:
-    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1e-97, 1e-246))
+    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1.0, 5e-324))
     assert effect.p_value is None
     assert effect.reason == "beyond floating point: no test"
+
+
+def test_a_tiny_variance_has_a_test() -> None:
+    effect = effect_of(MetricAggregate(2, 1.0, 0.0), MetricAggregate(2, 1e-97, 1e-246))
+    # t = 1 / sqrt(1e-246 / 2) with one degree of freedom: P(|T| > t) is 2 / (pi t) so far out
+    assert effect.p_value == pytest.approx(2 / math.pi * math.sqrt(1e-246 / 2))
 
 
 aggregates = st.builds(
@@ -168,3 +176,32 @@ def test_swapping_the_arms_keeps_the_p_value(left: list[float], right: list[floa
     assert (forth.p_value is None) == (back.p_value is None)
     if forth.p_value is not None:
         assert forth.p_value == pytest.approx(back.p_value)
+
+
+@given(
+    means=st.tuples(st.floats(0.01, 1e4), st.floats(0.01, 1e4)),
+    variances=st.tuples(st.floats(0, 1e4), st.floats(1e-3, 1e4)),
+    n_users=st.tuples(st.integers(2, 10_000), st.integers(2, 10_000)),
+    alpha=st.floats(0.001, 0.5),
+)
+def test_test_and_interval_are_those_of_tea_tasting(
+    means: tuple[float, float],
+    variances: tuple[float, float],
+    n_users: tuple[int, int],
+    alpha: float,
+) -> None:
+    arms = [MetricAggregate(*arm) for arm in zip(n_users, means, variances, strict=True)]
+    effect = effect_of(arms[0], arms[1], alpha=alpha)
+    theirs = [Aggregates(arm.n_users, {"value": arm.mean}, {"value": arm.variance}) for arm in arms]
+    metric = tt.Mean("value", confidence_level=1 - alpha, equal_var=False, use_t=True)
+    try:
+        expected = metric.analyze_aggregates(*theirs)
+    except OverflowError:
+        assert (effect.lower_pct, effect.upper_pct) == (None, None)
+        return
+    assert effect.p_value == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
+    if effect.upper_pct is None:  # beyond floating point
+        assert not math.isfinite(100 * expected.rel_effect_size_ci_upper)
+        return
+    assert effect.lower_pct == pytest.approx(100 * expected.rel_effect_size_ci_lower, rel=1e-9)
+    assert effect.upper_pct == pytest.approx(100 * expected.rel_effect_size_ci_upper, rel=1e-9)

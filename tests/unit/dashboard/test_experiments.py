@@ -164,6 +164,12 @@ async def test_another_name_of_the_host_is_refused(dashboard: Dashboard) -> None
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+async def test_whoever_looks_after_it_comes_by_address(dashboard: Dashboard, path: str) -> None:
+    answer = await dashboard.client.get(path, headers={"Host": "10.1.2.3:5004"})
+    assert answer.status_code == 200
+
+
 async def test_pages_allow_nothing_from_elsewhere(dashboard: Dashboard) -> None:
     answer = await dashboard.client.get("/experiments/SERVING", headers=HTML)
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -150,6 +151,16 @@ async def test_readiness_names_the_part_that_is_away(logger: Logger) -> None:
     answer = await logger.client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["parts"] == {"postgres": "down: away", "redis": "ok", "consumer": "ok"}
+
+
+async def test_a_consumer_that_ended_asks_for_a_restart(logger: Logger) -> None:
+    assert (await logger.client.get("/health/live")).json()["parts"] == {"consumer": "ok"}
+    (consumer,) = (task for task in asyncio.all_tasks() if "Consumer.run" in repr(task))
+    consumer.cancel()
+    await asyncio.wait([consumer])
+    answer = await logger.client.get("/health/live")
+    assert answer.status_code == 503
+    assert answer.json()["parts"] == {"consumer": "ended: cancelled"}
 
 
 async def test_metrics_count_by_source_and_by_class_of_reason(logger: Logger) -> None:

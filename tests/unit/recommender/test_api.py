@@ -16,6 +16,7 @@ from services.recommender.core.decisions import Outcome
 from services.recommender.core.models import Models
 from services.recommender.parsing import MAX_BODY
 from tests.unit.recommender.factories import (
+    EXPERIMENTS,
     FIRST_ID,
     TREATED,
     FixedModels,
@@ -272,6 +273,23 @@ async def test_metrics_hold_what_a_mean_per_session_needs(edge: Edge) -> None:
         'segue_exposures_total{experiment="SERVING",recommender="contextual",treatment="T1"} 1.0',
         'segue_request_duration_seconds_count{method="POST",route="/next/{user}",status="200"} 1.0',
         'segue_request_duration_seconds_count{method="POST",route="/next/{user}",status="422"} 1.0',
+    ]:
+        assert line in lines
+
+
+async def test_metrics_hold_what_each_arm_is_due(tmp_path: Path) -> None:
+    (tmp_path / "experiments.yaml").write_bytes(
+        EXPERIMENTS.replace(b"recommender: contextual}", b"recommender: top_pop, weight: 3}")
+    )
+    adapters = Adapters(store=MemorySessionStore(), models=FixedModels())
+    async with LifespanManager(create_app(make_settings(tmp_path), adapters)) as manager:
+        transport = httpx.ASGITransport(app=manager.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            lines = (await client.get("/metrics")).text.splitlines()
+    for line in [
+        'segue_treatment_share{experiment="SERVING",treatment="C"} 0.25',
+        'segue_treatment_share{experiment="SERVING",treatment="T1"} 0.75',
+        'segue_treatment_share{experiment="AA",treatment="C"} 0.5',
     ]:
         assert line in lines
 
