@@ -16,7 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from simulator.adapters.extras import import_extra
+from shared.extras import import_extra
 from simulator.core.dynamics import Dynamics, EpisodeArray
 from simulator.core.policies import Policy
 from simulator.rollout import Playbacks, play_batch, split_batches
