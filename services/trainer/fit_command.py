@@ -1,6 +1,7 @@
 """`python -m services.trainer fit`: a training from files to files, without any service."""
 
 import argparse
+import asyncio
 import importlib.metadata
 import secrets
 import sys
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from services.trainer.adapters.artifact_files import make_artifacts
 from services.trainer.adapters.botify_log import load_botify_log
 from services.trainer.adapters.job_folder import DiskCheckpoints, replace_file
+from services.trainer.adapters.playback_sources import PlaybackSource, open_files
 from services.trainer.core.parameters import (
     NegativesFrom,
     NeighboursBy,
@@ -51,7 +53,7 @@ class CommandError(RuntimeError):
 
 
 def fit_offline(options: argparse.Namespace) -> None:
-    """Turn a log of botify's and its catalogue into `tracks_with_recs.json`.
+    """Turn a log, of botify's or exported, and its catalogue into `tracks_with_recs.json`.
 
     Raises:
         TrainingError: If the log cannot be learnt from.
@@ -68,7 +70,7 @@ def fit_offline(options: argparse.Namespace) -> None:
     request = TrainRequest(**{name: value for name, value in given.items() if value is not None})
     parameters = request.to_parameters()
     catalog = load_catalog(options.tracks)
-    log = make_log(load_botify_log(options.log))
+    log = make_log(_load_playbacks(options))
     losses: list[dict[str, Any]] = []
 
     def report(stage: str | None, **fields: Any) -> None:
@@ -108,6 +110,16 @@ def make_manifest(
         parameters=parameters,
         code_version=importlib.metadata.version("segue"),
     )
+
+
+def _load_playbacks(options: argparse.Namespace) -> npt.NDArray[Any]:
+    if options.events is None:
+        return load_botify_log(options.log)
+    return asyncio.run(_read_events(open_files(options.events)))
+
+
+async def _read_events(source: PlaybackSource) -> npt.NDArray[Any]:
+    return await source.read(since=None, until=None, watermark=await source.read_watermark())
 
 
 def _describe(fitted: "Fitted", parameters: TrainingParameters, catalog: Catalog) -> ModelManifest:

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         default_factory=TrainRequest, description="JSON, as the body of POST /train."
     )
     heartbeat_s: Duration = Field(15, description="Between signs of life on a silent event stream.")
+    sources: tuple[str, ...] = Field(
+        (), description="JSON: roots of exported logs that a request may train on."
+    )
     keep_versions: Count = Field(5, description="That Redis keeps, besides the active one.")
     publish_attempts: Count = Field(5, description="Before a publication is given up.")
     publish_wait_s: Duration = Field(1, description="Before the second attempt; then doubled.")

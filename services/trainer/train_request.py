@@ -35,6 +35,7 @@ class TrainRequest(BaseModel):
     negatives_from: NegativesFrom = TrainingParameters.negatives_from
     clusters: Annotated[int, Field(ge=2, le=1000)] = TrainingParameters.clusters
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = TrainingParameters.seed
+    source: Annotated[str, Field(min_length=1, max_length=1000)] = TrainingParameters.source
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None
     until: Annotated[AwareDatetime | None, Field(strict=False)] = None
     window_days: Annotated[float | None, Field(gt=0, le=36_500)] = None
