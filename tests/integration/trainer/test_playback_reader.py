@@ -14,6 +14,7 @@ from services.trainer.adapters.playback_sources import PlaybackSource, open_sour
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import POSTGRES
 from services.trainer.core.playbacks import PLAYBACK, make_log
+from shared.event_files import EventFiles
 from tests.integration.trainer.stack import export_events, store_playbacks
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks
 
@@ -93,7 +94,7 @@ async def test_files_of_several_days_are_one_log(database: PostgresServer, tmp_p
     one, other = (make_block_playbacks(catalog, n_sessions=5, seed=seed) for seed in (0, 1))
     other["at"] += 86_400_000_000
     await log.store(np.concatenate([one, other]))
-    assert len(list(tmp_path.glob("date=*"))) == 2
+    assert len(EventFiles(str(tmp_path)).days()) == 2
     assert make_log(await log.read()).n_sessions == 10
     assert make_log(await log.read(since=START + timedelta(hours=20))).n_sessions == 5
 
