@@ -158,7 +158,8 @@ async def publish_model(
         pipe.set(_manifest_key(version), msgspec.json.encode(manifest))
         pipe.zadd(VERSIONS_KEY, {version: manifest.created_at.timestamp()})
         for name in expired:
-            pipe.unlink(_manifest_key(name), *(_array_key(name, array) for array in ARRAYS))
+            for key in (_manifest_key(name), *(_array_key(name, array) for array in ARRAYS)):
+                pipe.unlink(key)  # a cluster's pipeline takes them one by one
             pipe.zrem(VERSIONS_KEY, name)
         if activate:
             pipe.set(LATEST_KEY, version)

@@ -85,6 +85,9 @@ class InMemoryEventStream:
         """Measure how far the group is behind."""
         return StreamLag(len(self.undelivered), len(self.pending))
 
+    async def close(self) -> None:
+        """Have nothing under way."""
+
     def _deliver(self, consumer: str, entry_ids: Sequence[str]) -> list[Entry]:
         now = self.clock()
         self.last_seen[consumer] = now

@@ -19,9 +19,11 @@ from services.logger.consumer import Consumer, ConsumerOptions
 from services.logger.core.storage import EventStore, StoreUnavailableError
 from services.logger.ingest import BodyError, BodyTooLargeError
 from services.logger.settings import Settings
-from shared.event_stream import EventStream, RedisEventStream
+from shared.event_stream import EventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
+from shared.redis_place import parse_redis_url
+from shared.sharded_stream import open_event_stream
 from shared.tasks import in_background
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
@@ -101,7 +103,9 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adap
     await stack.enter_async_context(
         in_background(keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
     )
-    return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
+    stream = open_event_stream(redis, parse_redis_url(settings.redis_url))
+    stack.push_async_callback(stream.close)
+    return Adapters(stream, PostgresEventStore(pool))
 
 
 def _consumer_options(settings: Settings) -> ConsumerOptions:

@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -11,13 +13,15 @@ from starlette.routing import Route
 from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
-from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.redis_cluster import RedisClusterConnection
+from services.recommender.adapters.redis_connection import RedisCommands, RedisConnection
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
     SessionStore,
     StoreUnavailableError,
 )
-from services.recommender.adapters.spooling_store import SpoolingSessionStore
+from services.recommender.adapters.sharded_store import ShardedSessionStore
+from services.recommender.adapters.spooling_store import RECENT_BYTES, SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
@@ -28,6 +32,7 @@ from shared.catalog import load_catalog
 from shared.experiments import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
+from shared.redis_place import parse_redis_url
 from shared.tasks import in_background
 
 
@@ -84,21 +89,47 @@ def create_worker_app() -> FastAPI:
 
 
 def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
+    place = parse_redis_url(settings.redis_url)
+    redis: RedisCommands
+    if place.n_shards:
+        redis = RedisClusterConnection(place.urls)
+    else:
+        redis = RedisConnection(settings.redis_url)
     store = RedisSessionStore(
-        RedisConnection(settings.redis_url),
+        redis,
         timeout_s=settings.session_timeout_s,
         deadline_s=settings.deadline_s,
+        n_shards=place.n_shards,
     )
-    if settings.spool is None:
-        return store
-    spool = CommitSpool(settings.spool, max_bytes=settings.spool_bytes)
-    return SpoolingSessionStore(
-        store,
-        spool,
-        seconds=metrics.seconds,
-        rest_s=settings.rest_s,
-        on_change=metrics.show_spooled,
-    )
+    return _spool(store, place.n_shards, settings, metrics) if settings.spool else store
+
+
+def _spool(
+    store: RedisSessionStore, n_shards: int, settings: Settings, metrics: Metrics
+) -> SessionStore:
+    """Let the store go on without Redis; in a cluster, each shard by itself."""
+    assert settings.spool is not None  # noqa: S101 - narrows for the type checker
+    spooled: Counter[Path] = Counter()
+
+    def make(folder: Path, n_stores: int) -> SessionStore:
+        def count(n_commits: int) -> None:
+            spooled[folder] = n_commits
+            metrics.show_spooled(spooled.total())
+
+        return SpoolingSessionStore(
+            store,
+            CommitSpool(folder, max_bytes=settings.spool_bytes // n_stores),
+            seconds=metrics.seconds,
+            rest_s=settings.rest_s,
+            recent_bytes=RECENT_BYTES // n_stores,
+            on_change=count,
+        )
+
+    if not n_shards:
+        return make(settings.spool, 1)
+    # A spool is of users by their shards: of another number of shards it is another spool.
+    folders = [settings.spool / f"{n_shards}-shards" / str(k) for k in range(n_shards)]
+    return ShardedSessionStore([make(folder, n_shards) for folder in folders])
 
 
 def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
@@ -110,6 +141,7 @@ def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
         async with in_background(models.watch()), in_background(store.deliver()):
             yield state
         await store.close()
+        await models.close()
 
     async def ready() -> Mapping[str, str]:
         try:

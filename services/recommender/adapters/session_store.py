@@ -10,11 +10,13 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from services.recommender.adapters.commit_spool import Commit
-from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.redis_connection import RedisCommands
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
 from shared.event_stream import FIELD, STREAM_KEY
 from shared.events import Event, encode_event
+from shared.redis_place import make_tags
+from shared.sharded_stream import shard_key
 
 logger = logging.getLogger(__name__)
 
@@ -87,14 +89,18 @@ class SessionStore(Protocol):
 class RedisSessionStore:
     """One key per listener, beside the event stream."""
 
-    def __init__(self, redis: RedisConnection, *, timeout_s: int, deadline_s: float) -> None:
+    def __init__(
+        self, redis: RedisCommands, *, timeout_s: int, deadline_s: float, n_shards: int = 0
+    ) -> None:
         """Wrap a connection.
 
         Args:
             redis: Opened by the first update.
             timeout_s: A state is forgotten after that long without a request.
             deadline_s: What an update may take.
+            n_shards: Of a cluster; 0 is one server.
         """
+        self._shards = make_shards(n_shards)
         self._redis = redis
         self.timeout_s = timeout_s
         self._deadline_s = deadline_s
@@ -114,7 +120,7 @@ class RedisSessionStore:
         try:
             async with asyncio.timeout(self._deadline_s):
                 while True:
-                    before: bytes = await self._redis.execute("GET", _key(user)) or b""
+                    before: bytes = await self._redis.execute("GET", self._keys(user)[0]) or b""
                     outcome = transition(decode_state(user, before), None)
                     if outcome.event is None:
                         return outcome, before
@@ -138,7 +144,8 @@ class RedisSessionStore:
         try:
             async with asyncio.timeout(self._deadline_s):
                 if not await self._commit(commit, is_late=True):
-                    await self._redis.execute("XADD", STREAM_KEY, "*", FIELD, commit.event)
+                    stream = self._keys(commit.user)[1]
+                    await self._redis.execute("XADD", stream, "*", FIELD, commit.event)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
@@ -155,7 +162,7 @@ class RedisSessionStore:
         self._redis.close()
 
     async def _commit(self, commit: Commit, *, is_late: bool = False) -> bool:
-        keys = (2, _key(commit.user), STREAM_KEY)
+        keys = (2, *self._keys(commit.user))
         late = b"late" if is_late else b""
         words = (*keys, commit.before, commit.after, self.timeout_s, FIELD, commit.event, late)
         try:
@@ -165,6 +172,11 @@ class RedisSessionStore:
                 raise
         # A Redis that does not know the script has not run it: send it whole, once.
         return bool(await self._redis.execute("EVAL", _COMMIT, *words))
+
+    def _keys(self, user: int) -> tuple[str, str]:
+        """Return the keys of a listener's state and of the stream beside it."""
+        prefix, stream = self._shards[user % len(self._shards)]
+        return f"{prefix}{user}", stream
 
     def _unavailable(
         self, error: Exception, unknown: tuple[Outcome, Commit] | None = None
@@ -187,8 +199,11 @@ def make_commit(user: int, before: bytes, outcome: Outcome) -> Commit:
     return Commit(user, before[:_TAG], after, encode_event(outcome.event))
 
 
-def _key(user: int) -> str:
-    return f"segue:session:{user}"
+def make_shards(n_shards: int) -> list[tuple[str, str]]:
+    """Return, per shard, what a state's key begins with, and the key of the stream; 0: for all."""
+    if not n_shards:
+        return [("segue:session:", STREAM_KEY)]
+    return [(f"segue:{{{tag}}}:session:", shard_key(tag)) for tag in make_tags(n_shards)]
 
 
 def encode_state(state: UserState, event: Event) -> bytes:

@@ -37,6 +37,7 @@ class SpoolingSessionStore:
         *,
         seconds: Callable[[], float],
         rest_s: float,
+        recent_bytes: int = RECENT_BYTES,
         on_change: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Wrap a store.
@@ -46,6 +47,7 @@ class SpoolingSessionStore:
             spool: What could not be committed.
             seconds: A monotonic clock.
             rest_s: How long Redis is left alone after a failure.
+            recent_bytes: Of states that are remembered for the case of one.
             on_change: Told how many commits wait.
         """
         self._store = store
@@ -53,7 +55,7 @@ class SpoolingSessionStore:
         self._seconds = seconds
         self._rest_s = rest_s
         self._rests_until = 0.0
-        self._recent = RecentStates(seconds, max_bytes=RECENT_BYTES, max_age_s=store.timeout_s)
+        self._recent = RecentStates(seconds, max_bytes=recent_bytes, max_age_s=store.timeout_s)
         self._behind = spool.users()
         self._has_work = asyncio.Event()
         self._on_change = on_change
