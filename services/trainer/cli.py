@@ -79,6 +79,8 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--artifacts", type=Path, help="also put figures and pictures in this folder")
     fit.add_argument("--warm-start", type=Path, help="the folder of a saved model to start from")
     fit.add_argument("--checkpoint", type=Path, help="file to go on from; removed at success")
+    fit.add_argument("--workers", type=int, default=2, help="of a Ray cluster (2)")
+    fit.add_argument("--address", help="of it; default: RAY_ADDRESS, or one on this machine")
     for name, choices in CHOICES.items():
         fit.add_argument(_option(name), choices=choices)
     for name in WHOLE:

@@ -17,7 +17,9 @@ from services.trainer.adapters.artifact_files import make_artifacts
 from services.trainer.adapters.botify_log import load_botify_log
 from services.trainer.adapters.job_folder import DiskCheckpoints, replace_file
 from services.trainer.adapters.playback_sources import PlaybackSource, open_files
+from services.trainer.adapters.ray_workers import open_workers
 from services.trainer.core.parameters import (
+    Engine,
     NegativesFrom,
     NeighboursBy,
     RecipeName,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 CHOICES = {
     "preset": get_args(PresetName),
     "recipe": get_args(RecipeName),
+    "engine": get_args(Engine),
     "neighbours_by": get_args(NeighboursBy),
     "negatives_from": get_args(NegativesFrom),
 }
@@ -78,14 +81,16 @@ def fit_offline(options: argparse.Namespace) -> None:
             losses.append(fields)
         _print_progress(stage, **fields)
 
-    fitted = fit_recipe(
-        log,
-        catalog,
-        parameters=parameters,
-        report=report,
-        warm=_load_warm(options.warm_start, parameters, catalog),
-        checkpoints=_open_checkpoint(options.checkpoint, report),
-    )
+    with open_workers(parameters.engine, options.workers, options.address) as workers:
+        fitted = fit_recipe(
+            log,
+            catalog,
+            parameters=parameters,
+            report=report,
+            warm=_load_warm(options.warm_start, parameters, catalog),
+            checkpoints=_open_checkpoint(options.checkpoint, report),
+            workers=workers,
+        )
     model = make_model(_describe(fitted, parameters, catalog), fitted.arrays)
     try:
         _write(model, catalog, options=options)

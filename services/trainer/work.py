@@ -18,6 +18,7 @@ from services.trainer.adapters.job_folder import DiskCheckpoints, JobFolder, Ori
 from services.trainer.adapters.playback_sources import open_source
 from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
+from services.trainer.adapters.ray_workers import open_workers
 from services.trainer.adapters.registry import Registry
 from services.trainer.comparing import compare_with_serving, summarise
 from services.trainer.core.errors import TrainingError
@@ -67,14 +68,17 @@ async def train(order: Order, send: Send) -> str:
         log = make_log(playbacks)
         del playbacks
         checkpoints = DiskCheckpoints(folder.checkpoint, lambda text: report(None, warning=text))
-        fitted = fit_recipe(
-            log,
-            catalog,
-            parameters=order.parameters,
-            report=report,
-            warm=warm,
-            checkpoints=checkpoints,
-        )
+        engine = order.parameters.engine
+        with open_workers(engine, order.ray_workers, order.ray_address) as workers:
+            fitted = fit_recipe(
+                log,
+                catalog,
+                parameters=order.parameters,
+                report=report,
+                warm=warm,
+                checkpoints=checkpoints,
+                workers=workers,
+            )
         del log
         report("comparing")
         comparison, promotion = await compare_with_serving(
