@@ -1,6 +1,7 @@
 """The event stream of a Redis Cluster: one stream per shard, read as if they were one."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from shared.redis_place import RedisPlace, make_tags
 
 T = TypeVar("T")
 REST_S = 0.5  # that a shard which failed is left alone
+ANSWER_S = 5.0  # that a shard may take to answer anything but a read
 
 
 def shard_key(tag: str) -> str:
@@ -93,9 +95,14 @@ class ShardedEventStream:
         for entry_id in entry_ids:
             number, _, own_id = entry_id.partition("/")
             by_shard.setdefault(int(number), []).append(own_id)
-        await asyncio.gather(
-            *(self._shards[number].acknowledge(ids) for number, ids in by_shard.items())
-        )
+
+        async def tell(number: int, ids: list[str]) -> None:
+            # What a node is not told now is delivered again, and is stored already.
+            with contextlib.suppress(RedisError, OSError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._shards[number].acknowledge(ids)
+
+        await asyncio.gather(*(tell(number, ids) for number, ids in by_shard.items()))
 
     async def trim(self) -> int:
         """Drop entries that the whole group has acknowledged; return how many."""
@@ -109,8 +116,13 @@ class ShardedEventStream:
         return sum(removed.values())
 
     async def lag(self) -> StreamLag:
-        """Measure how far the group is behind, over all shards."""
-        lags = await asyncio.gather(*(shard.lag() for shard in self._shards))
+        """Measure how far the group is behind, over all shards.
+
+        Raises:
+            RedisError, OSError: If one of them cannot be reached.
+        """
+        async with asyncio.timeout(ANSWER_S):
+            lags = await asyncio.gather(*(shard.lag() for shard in self._shards))
         return StreamLag(sum(lag.undelivered for lag in lags), sum(lag.pending for lag in lags))
 
     async def close(self) -> None:
@@ -126,7 +138,12 @@ class ShardedEventStream:
         Raises:
             RedisError, OSError: If none can.
         """
-        answers = await asyncio.gather(*map(ask, self._shards), return_exceptions=True)
+
+        async def ask_one(shard: EventStream) -> T:
+            async with asyncio.timeout(ANSWER_S):
+                return await ask(shard)
+
+        answers = await asyncio.gather(*map(ask_one, self._shards), return_exceptions=True)
         found: dict[int, T] = {}
         for number, answer in enumerate(answers):
             if not isinstance(answer, BaseException):

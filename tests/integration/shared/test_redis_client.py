@@ -3,9 +3,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from redis.exceptions import RedisError
 
 from deploy.local.servers import ValkeyServer
 from shared.redis_client import create_redis
+from tests.cluster import Cluster, Node
 from tests.conftest import free_port, running
 
 
@@ -26,6 +28,23 @@ async def test_every_pooled_connection_outlives_a_restart(
             kill(process)
         with running(server.command(), port=server.port, log=log):
             assert [int(await redis.get("n")) for _ in range(5)] == [4] * 5
+
+
+async def test_a_cluster_is_looked_for_when_it_is_used(tmp_path: Path) -> None:
+    cluster = Cluster([Node(tmp_path / str(n)) for n in range(3)])
+    async with create_redis(cluster.url, timeout_s=5) as redis:
+        for _ in range(2):
+            with pytest.raises(RedisError):
+                await redis.get("n")
+        try:
+            await asyncio.to_thread(cluster.form)
+            await redis.set("n", 1)
+            assert await redis.get("n") == b"1"
+        finally:
+            for node in cluster.nodes:
+                node.kill()
+        with pytest.raises(RedisError):
+            await redis.get("n")
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
