@@ -23,11 +23,12 @@ from shared.experiments import Name
 
 AnyArray = npt.NDArray[Any]
 
-# The hash tag keeps the pointer and every version in one slot of a Redis Cluster.
+# The hash tag keeps the pointer, every version and the catalogue in one slot of a Redis Cluster.
 _PREFIX = "segue:{models}:"
 LATEST_KEY = f"{_PREFIX}latest"
 VERSIONS_KEY = f"{_PREFIX}versions"
-CATALOG_KEY = "segue:{catalog}"
+CATALOG_KEY = f"{_PREFIX}catalog"
+MODELS_KEY = LATEST_KEY  # any key of theirs: one client serves them all
 
 _INTEGER, _REAL = np.dtype(np.int32), np.dtype(np.float32)
 
@@ -158,8 +159,7 @@ async def publish_model(
         pipe.set(_manifest_key(version), msgspec.json.encode(manifest))
         pipe.zadd(VERSIONS_KEY, {version: manifest.created_at.timestamp()})
         for name in expired:
-            for key in (_manifest_key(name), *(_array_key(name, array) for array in ARRAYS)):
-                pipe.unlink(key)  # a cluster's pipeline takes them one by one
+            pipe.unlink(_manifest_key(name), *(_array_key(name, array) for array in ARRAYS))
             pipe.zrem(VERSIONS_KEY, name)
         if activate:
             pipe.set(LATEST_KEY, version)

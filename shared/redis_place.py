@@ -12,6 +12,7 @@ evenly over the slots and hence over the nodes.
 import functools
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
@@ -57,6 +58,28 @@ def parse_redis_url(url: str) -> RedisPlace:
     base = f"{scheme.removesuffix(_CLUSTER)}://{credentials}{at}"
     urls = tuple(f"{base}{node}/0{query}" for node in nodes.split(","))
     return RedisPlace(urls, int(n_shards))
+
+
+def make_node_url(url: str, host: str, port: int) -> str:
+    """Return the URL of another node of the same cluster."""
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    name = f"[{host}]" if ":" in host else host
+    return parts._replace(netloc=f"{credentials}{at}{name}:{port}").geturl()
+
+
+def parse_slots(ranges: list[Any], *, asked: str) -> Iterator[tuple[int, int, str, int]]:
+    """Read the answer to `CLUSTER SLOTS`.
+
+    Args:
+        ranges: The answer, undecoded.
+        asked: Host of the node that gave it; where it names none for a node, it means this one.
+
+    Yields:
+        First and last slot of a range, host and port of its master.
+    """
+    for begin, end, (host, port, *_), *_ in ranges:
+        yield int(begin), int(end), host.decode() if host else asked, int(port)
 
 
 @functools.cache

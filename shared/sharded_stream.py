@@ -9,10 +9,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.event_stream import Entry, EventStream, RedisEventStream, StreamLag
-from shared.redis_place import RedisPlace, make_tags
+from shared.redis_client import create_redis
+from shared.redis_place import make_tags, parse_redis_url
 
 T = TypeVar("T")
-REST_S = 0.5  # that a shard which failed is left alone
+REST_S = 1.0  # that a shard which failed is left alone
 ANSWER_S = 5.0  # that a shard may take to answer anything but a read
 
 
@@ -21,25 +22,34 @@ def shard_key(tag: str) -> str:
     return f"segue:{{{tag}}}:events"
 
 
-def open_event_stream(redis: Redis, place: RedisPlace) -> EventStream:
-    """Return the stream of a server, or the streams of a cluster as one."""
+def open_event_stream(redis: Redis, url: str) -> EventStream:
+    """Return the stream of a server, or the streams of a cluster as one.
+
+    Args:
+        redis: Client of a server; a cluster's streams have a client each.
+        url: Of Redis.
+    """
+    place = parse_redis_url(url)
     if not place.n_shards:
         return RedisEventStream(redis)
-    tags = make_tags(place.n_shards)
-    return ShardedEventStream([RedisEventStream(redis, shard_key(tag)) for tag in tags])
+    keys = [shard_key(tag) for tag in make_tags(place.n_shards)]
+    clients = [create_redis(url, key=key) for key in keys]
+    return ShardedEventStream(list(map(RedisEventStream, clients, keys)), clients)
 
 
 class ShardedEventStream:
     """Several streams as one; an entry's id begins with its shard's number and a slash.
 
-    Entries of one shard are in order. A shard whose node is away holds up no other: it is an error
-    only where nothing else can be done, and in `lag`.
+    Entries of one shard are in order. A shard whose node is away holds up no other: after a failure
+    it is left alone for a while. It is an error only where nothing else can be done, and in `lag`.
     """
 
-    def __init__(self, shards: Sequence[EventStream]) -> None:
-        """Take the streams."""
+    def __init__(self, shards: Sequence[EventStream], clients: Sequence[Redis] = ()) -> None:
+        """Take the streams, and what is to be closed with them."""
         self._shards = shards
+        self._clients = clients
         self._reads: dict[int, asyncio.Task[list[Entry]]] = {}
+        self._failures: dict[int, tuple[float, Exception]] = {}
         self._turn = 0
 
     async def open(self) -> None:
@@ -58,9 +68,9 @@ class ShardedEventStream:
         next read: a question that is taken back may have been answered.
         """
         share = max(1, count // len(self._shards))
-        for number, shard in enumerate(self._shards):
+        for number in range(len(self._shards)):
             if number not in self._reads:
-                work = shard.read(consumer, count=share, block_ms=block_ms)
+                work = self._read(number, consumer, count=share, block_ms=block_ms)
                 self._reads[number] = asyncio.create_task(work)
         done, _ = await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
         entries: list[Entry] = []
@@ -68,16 +78,12 @@ class ShardedEventStream:
         for number, task in list(self._reads.items()):
             if task not in done or len(entries) >= count:
                 continue
-            error = task.exception()
-            if error is None:
+            del self._reads[number]
+            try:
                 entries += _numbered(number, task.result())
-                del self._reads[number]
-            elif isinstance(error, RedisError | OSError):
+            except (RedisError, OSError) as error:
                 errors.append(error)
-                self._reads[number] = asyncio.create_task(_rest())
-            else:
-                raise error
-        if errors and not entries and len(errors) == len(self._shards):
+        if len(errors) == len(self._shards):
             raise errors[0]
         return entries
 
@@ -99,8 +105,7 @@ class ShardedEventStream:
         async def tell(number: int, ids: list[str]) -> None:
             # What a node is not told now is delivered again, and is stored already.
             with contextlib.suppress(RedisError, OSError):
-                async with asyncio.timeout(ANSWER_S):
-                    await self._shards[number].acknowledge(ids)
+                await self._ask(number, lambda shard: shard.acknowledge(ids))
 
         await asyncio.gather(*(tell(number, ids) for number, ids in by_shard.items()))
 
@@ -121,8 +126,10 @@ class ShardedEventStream:
         Raises:
             RedisError, OSError: If one of them cannot be reached.
         """
-        async with asyncio.timeout(ANSWER_S):
-            lags = await asyncio.gather(*(shard.lag() for shard in self._shards))
+        numbers = range(len(self._shards))
+        lags = await asyncio.gather(
+            *(self._ask(number, lambda shard: shard.lag()) for number in numbers)
+        )
         return StreamLag(sum(lag.undelivered for lag in lags), sum(lag.pending for lag in lags))
 
     async def close(self) -> None:
@@ -131,6 +138,8 @@ class ShardedEventStream:
             task.cancel()
         await asyncio.gather(*self._reads.values(), return_exceptions=True)
         self._reads.clear()
+        for client in self._clients:
+            await client.aclose()
 
     async def _ask_all(self, ask: Callable[[EventStream], Awaitable[T]]) -> dict[int, T]:
         """Ask every shard at once; return the answers of those that can be reached.
@@ -138,12 +147,10 @@ class ShardedEventStream:
         Raises:
             RedisError, OSError: If none can.
         """
-
-        async def ask_one(shard: EventStream) -> T:
-            async with asyncio.timeout(ANSWER_S):
-                return await ask(shard)
-
-        answers = await asyncio.gather(*map(ask_one, self._shards), return_exceptions=True)
+        numbers = range(len(self._shards))
+        answers = await asyncio.gather(
+            *(self._ask(number, ask) for number in numbers), return_exceptions=True
+        )
         found: dict[int, T] = {}
         for number, answer in enumerate(answers):
             if not isinstance(answer, BaseException):
@@ -156,10 +163,40 @@ class ShardedEventStream:
             raise error
         return found
 
+    async def _ask(
+        self,
+        number: int,
+        ask: Callable[[EventStream], Awaitable[T]],
+        *,
+        timeout_s: float | None = ANSWER_S,
+    ) -> T:
+        """Ask a shard, unless it rests.
 
-async def _rest() -> list[Entry]:
-    await asyncio.sleep(REST_S)
-    return []
+        Raises:
+            RedisError, OSError: If it cannot be reached, now or a moment ago.
+        """
+        seconds = asyncio.get_running_loop().time
+        failed_at, failure = self._failures.get(number, (float("-inf"), None))
+        if failure is not None and seconds() < failed_at + REST_S:
+            raise failure
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await ask(self._shards[number])
+        except (RedisError, OSError) as error:
+            self._failures[number] = seconds(), error
+            raise
+        self._failures.pop(number, None)
+        return answer
+
+    async def _read(self, number: int, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
+        if number in self._failures:
+            failed_at, _ = self._failures[number]
+            await asyncio.sleep(failed_at + REST_S - asyncio.get_running_loop().time())
+        return await self._ask(
+            number,
+            lambda shard: shard.read(consumer, count=count, block_ms=block_ms),
+            timeout_s=None,
+        )
 
 
 def _numbered(number: int, entries: list[Entry]) -> list[Entry]:

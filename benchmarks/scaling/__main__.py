@@ -31,7 +31,7 @@ from deploy.local.programs import Stack
 from deploy.local.supervision import Supervisor
 from deploy.services import train, wait_for_logger, wait_for_model
 
-REST_S = 15
+SETTLE_S, REST_S = 20, 20
 TIMEOUT_S = 3600
 SEED = 1
 
@@ -57,6 +57,7 @@ class Bench:
             "SEGUE_SIMULATOR_RECOMMENDER__URL": stack.settings.url("recommender"),
         }
         self.dsn = stack.settings.environment["SEGUE_POSTGRES_DSN"]
+        time.sleep(SETTLE_S)
         before = measure_usage(stack)
         time.sleep(REST_S)
         after = measure_usage(stack)

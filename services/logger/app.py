@@ -22,7 +22,6 @@ from services.logger.settings import Settings
 from shared.event_stream import EventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
-from shared.redis_place import parse_redis_url
 from shared.sharded_stream import open_event_stream
 from shared.tasks import in_background
 
@@ -103,7 +102,7 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Adap
     await stack.enter_async_context(
         in_background(keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
     )
-    stream = open_event_stream(redis, parse_redis_url(settings.redis_url))
+    stream = open_event_stream(redis, settings.redis_url)
     stack.push_async_callback(stream.close)
     return Adapters(stream, PostgresEventStore(pool))
 

@@ -18,13 +18,13 @@ from services.logger.settings import Settings as LoggerSettings
 from services.recommender.adapters.session_store import make_shards
 from services.trainer.app import create_app as create_trainer
 from services.trainer.settings import Settings as TrainerSettings
-from shared.artifacts import fetch_latest_version, fetch_manifests
+from shared.artifacts import fetch_latest_version, fetch_manifests, publish_model
 from shared.redis_client import create_redis
 from tests.cluster import N_SHARDS, Cluster
 from tests.integration.analysis.log import connect
 from tests.integration.recommender.conftest import Service, serving, until
 from tests.integration.trainer.stack import train
-from tests.unit.recommender.factories import FIRST_ID, make_settings
+from tests.unit.recommender.factories import FIRST_ID, make_settings, make_tracks, make_version
 
 USERS = range(60)
 N_TRACKS = 6  # of a session, its last one included
@@ -46,7 +46,7 @@ def logging_to(database: PostgresServer, cluster: Cluster) -> Any:
         batch_size=50,
         batch_wait_s=0.02,
         claim_idle_s=1,
-        maintenance_interval_s=0.2,
+        maintenance_interval_s=0.5,
     )
     return create_logger(settings)
 
@@ -110,16 +110,17 @@ async def test_the_circle_turns_on_a_cluster(
 
         await until(is_drained)
         assert (await logger.get("/health/ready")).status_code == 200
-        jobs = [await train(trainer, promote="always") for _ in range(2)]
-        assert [job["status"] for job in jobs] == ["succeeded"] * 2, jobs
         async with create_redis(cluster.url) as redis:
-            assert await fetch_latest_version(redis) == jobs[1]["model_version"]
+            await publish_model(redis, make_version("old", make_tracks()))
+            job = await train(trainer, promote="always")
+            assert job["status"] == "succeeded", job
+            assert await fetch_latest_version(redis) == job["model_version"]
             kept = [manifest.model_version for manifest in await fetch_manifests(redis)]
-            assert kept == [jobs[1]["model_version"]]  # the other one has expired
+            assert kept == [job["model_version"]]  # the old one has expired
 
         async def serves_it() -> bool:
             page = (await service.client.get("/metrics")).text
-            return f'model_version="{jobs[1]["model_version"]}"' in page
+            return f'model_version="{job["model_version"]}"' in page
 
         await until(serves_it)
         assert (await trainer.get("/health/ready")).status_code == 200
@@ -145,6 +146,28 @@ async def test_a_node_that_dies_and_comes_back_loses_and_repeats_nothing(
     ):
         await asyncio.gather(trouble(), *(play(service, user) for user in USERS))
         await assert_every_event_is_one_row(database)
+
+
+async def test_a_dead_node_keeps_no_other_listeners_events_from_their_rows(
+    cluster: Cluster, database: PostgresServer, tmp_path: Path
+) -> None:
+    dead = cluster.nodes[1]
+    streams = [stream for _, stream in make_shards(N_SHARDS)]
+    others = [u for u in USERS if cluster.owner_of(streams[u % N_SHARDS]) is not dead]
+    async with (
+        serving(tmp_path, cluster.url, deadline_s=2) as service,
+        calling(logging_to(database, cluster)) as logger,
+    ):
+        dead.kill()
+        await asyncio.gather(*(play(service, user) for user in others))
+
+        async def are_stored() -> bool:
+            return len(await fetch_rows(database)) == len(others) * N_TRACKS
+
+        await until(are_stored, timeout_s=30)
+        health = (await logger.get("/health/ready")).json()
+        assert health["parts"]["redis"].startswith("down: ")
+    assert 0 < len(others) < len(USERS)
 
 
 async def test_the_streams_slots_move_under_a_logger(
@@ -185,8 +208,9 @@ async def test_another_number_of_shards_is_another_set_of_keys(
     url = cluster.url.replace(f"shards={N_SHARDS}", f"shards={n_shards}")
     async with serving(tmp_path, url, deadline_s=5) as service:
         await asyncio.gather(*(service.next(user) for user in USERS))
-    async with create_redis(url) as redis:
-        streams = [stream for _, stream in make_shards(n_shards)]
-        lengths = [await redis.xlen(stream) for stream in streams]
+    lengths = []
+    for _, stream in make_shards(n_shards):
+        with cluster.owner_of(stream).open() as at_owner:
+            lengths.append(at_owner.xlen(stream))
     assert sum(lengths) == len(USERS)
     assert min(lengths) > 0

@@ -16,6 +16,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError, ResponseError
 
 from services.recommender.adapters.redis_connection import RedisConnection, Word
+from shared.redis_place import make_node_url, parse_slots
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +39,7 @@ class RedisClusterConnection:
         Raises:
             ValueError: If one is no such URL.
         """
-        parts = urlsplit(urls[0])
-        self._credentials, self._at, _ = parts.netloc.rpartition("@")
-        self._scheme, self._query = parts.scheme, parts.query
+        self._url = urls[0]
         self._nodes: dict[Address, RedisConnection] = {}
         self._seeds = [
             self._node(at.hostname or "127.0.0.1", at.port or 6379) for at in map(urlsplit, urls)
@@ -117,10 +116,7 @@ class RedisClusterConnection:
 
     def _node(self, host: str, port: int) -> RedisConnection:
         if (host, port) not in self._nodes:
-            name = f"[{host}]" if ":" in host else host
-            query = f"?{self._query}" if self._query else ""
-            url = f"{self._scheme}://{self._credentials}{self._at}{name}:{port}/0{query}"
-            self._nodes[host, port] = RedisConnection(url)
+            self._nodes[host, port] = RedisConnection(make_node_url(self._url, host, port))
         return self._nodes[host, port]
 
     def _look_soon(self) -> None:
@@ -151,8 +147,8 @@ class RedisClusterConnection:
 
     def _take(self, ranges: list[Any], *, asked: str) -> None:
         addresses: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-        for begin, end, master, *_ in ranges:
-            address = (master[0] or b"").decode() or asked, int(master[1])
+        for begin, end, host, port in parse_slots(ranges, asked=asked):
+            address = host, port
             self._node(*address)
             addresses[begin : end + 1] = [address] * (end + 1 - begin)
         self._addresses = addresses

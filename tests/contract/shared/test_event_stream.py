@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 
 from shared.event_stream import STREAM_KEY, Entry, EventStream, RedisEventStream, StreamLag
 from shared.redis_client import create_redis
-from shared.redis_place import parse_redis_url
 from shared.sharded_stream import open_event_stream
 from tests.cluster import N_SHARDS, Cluster
 from tests.fakes import InMemoryEventStream
@@ -37,7 +36,7 @@ async def open_cluster_stream(cluster: Cluster) -> AsyncIterator[EventStream]:
     """Open the streams of a cluster as one; here with one shard, which keeps an order."""
     url = cluster.url.replace(f"shards={N_SHARDS}", "shards=1")
     async with create_redis(url) as redis:
-        stream = open_event_stream(redis, parse_redis_url(url))
+        stream = open_event_stream(redis, url)
         await stream.open()
         yield stream
         await stream.close()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from services.recommender.adapters.session_store import make_shards
-from shared.redis_place import RedisPlace, make_tags, parse_redis_url
+from shared.redis_place import RedisPlace, make_node_url, make_tags, parse_redis_url
 
 CLUSTER = "redis+cluster://user:p%40ss@one:7000,two:7001/?shards=4&ssl_ca_certs=/ca.pem"
 
@@ -40,6 +40,14 @@ def test_a_cluster_is_its_nodes_and_shards() -> None:
 def test_what_is_no_cluster_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"cluster|shards"):
         parse_redis_url(url)
+
+
+def test_nodes_are_reached_with_the_same_credentials() -> None:
+    url = parse_redis_url(CLUSTER).urls[0]
+    assert make_node_url(url, "three", 7002) == (
+        "redis://user:p%40ss@three:7002/0?ssl_ca_certs=%2Fca.pem"
+    )
+    assert make_node_url("redis://one/0", "::1", 7000) == "redis://[::1]:7000/0"
 
 
 @given(st.integers(1, 64))

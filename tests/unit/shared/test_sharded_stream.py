@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.event_stream import Entry, StreamLag
-from shared.sharded_stream import ShardedEventStream
+from shared.sharded_stream import REST_S, ShardedEventStream
 from tests.fakes import InMemoryEventStream
 
 
@@ -113,6 +113,8 @@ async def test_what_cannot_be_acknowledged_is_delivered_again(
     shards[0].is_away = True
     await stream.acknowledge([entry.entry_id])
     shards[0].is_away = False
+    assert await stream.claim("b", count=30, min_idle_ms=0) == []  # it is left alone for a while
+    await asyncio.sleep(REST_S)
     assert await stream.claim("b", count=30, min_idle_ms=0) == [entry]
 
 
