@@ -11,6 +11,7 @@ DAYS = """
 SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, count(*) AS n_events
 FROM events
 WHERE occurred_at >= $1 AND occurred_at < $2
+  AND ($3::float8 = 1 OR abs(hashint4(user_id)::bigint) < $3 * 2147483648)
 GROUP BY 1
 ORDER BY 1
 """
@@ -21,6 +22,7 @@ SELECT uuid_send(event_id) AS event_id, message, occurred_at, user_id,
        recommender, model_version, propensity, fallback, experiments, stored_at
 FROM events
 WHERE event_id >= $1 AND event_id < $2 AND occurred_at >= $3 AND occurred_at < $4
+  AND ($5::float8 = 1 OR abs(hashint4(user_id)::bigint) < $5 * 2147483648)
 ORDER BY event_id
 """
 ALWAYS, FOREVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -28,24 +30,37 @@ ROWS_AT_ONCE = 10_000
 
 
 async def count_events_by_day(
-    connection: asyncpg.Connection, *, since: datetime | None, until: datetime | None
+    connection: asyncpg.Connection,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    share: float = 1.0,
 ) -> dict[date, int]:
-    """Count the events of since <= time < until, per day (UTC) that has any, in order."""
-    rows = await connection.fetch(DAYS, since or ALWAYS, until or FOREVER)
+    """Count the events of since <= time < until, per day (UTC) that has any, in order.
+
+    Args:
+        connection: To Postgres.
+        since, until: Half-open window.
+        share: Of the listeners, drawn by a hash of their ids: a smaller share is part of a larger.
+    """
+    rows = await connection.fetch(DAYS, since or ALWAYS, until or FOREVER, share)
     return {row["day"]: row["n_events"] for row in rows}
 
 
 async def stream_events(
-    connection: asyncpg.Connection, day: date
+    connection: asyncpg.Connection, day: date, *, share: float = 1.0
 ) -> AsyncIterator[list[asyncpg.Record]]:
     """Yield the events of a day (UTC) in the order of their ids, some rows at a time.
+
+    `share` is as in `count_events_by_day`.
 
     Columns are those of the table; `event_id` and `session_id` are 16 bytes, `experiments` JSON.
     The connection must be in a transaction.
     """
     start = datetime.combine(day, time(), UTC)
     end = start + timedelta(days=1)
-    cursor: Any = await connection.cursor(EVENTS, _least_id(start), _least_id(end), start, end)
+    bounds = (_least_id(start), _least_id(end), start, end)
+    cursor: Any = await connection.cursor(EVENTS, *bounds, share)
     while rows := await cursor.fetch(ROWS_AT_ONCE):
         yield rows
 

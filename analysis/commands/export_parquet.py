@@ -27,13 +27,17 @@ async def export(options: argparse.Namespace) -> None:
     since, until = (_check_midnight(bound) for bound in (options.since, options.until))
     files = EventFiles(options.to)
     async with open_database(options.dsn or Settings().postgres_dsn, refresh=False) as connection:
-        counts = await count_events_by_day(connection, since=since, until=until)
+        counts = await count_events_by_day(
+            connection, since=since, until=until, share=options.share
+        )
         exported = {day: count_exported(files, day) for day in files.days() if day in counts}
         # Events are never changed: as many are the same.
         missing = [day for day, n_events in counts.items() if exported.get(day) != n_events]
         n_written = 0
         for day in missing:
-            n_events = await write_day(files, day, stream_events(connection, day))
+            n_events = await write_day(
+                files, day, stream_events(connection, day, share=options.share)
+            )
             n_written += n_events
             print(f"{day}  {n_events:>12,} events", flush=True)
     print(

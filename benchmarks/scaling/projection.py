@@ -10,7 +10,7 @@ SESSIONS_A_DAY = 1.0  # of a listener
 PEAK = 3.0  # of the busiest hour, times the mean
 OPEN_S = 3600  # half an hour of listening, and the time-out of those that nobody closes
 WINDOW_DAYS = 28  # that a model learns from
-LISTENERS_A_MODEL = 1_000_000  # a sample: a taste is of tracks, and tracks are few
+LISTENERS_A_MODEL = 100_000  # a sample: a taste is of tracks, and tracks are few
 BUSY = 0.6  # share of a CPU that is planned for
 DAY_S = 86_400
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,17 +142,37 @@ async def test_only_the_days_of_a_window_are_exported(
     assert EventFiles(memory).days() == [NEXT_DAY.date()]
 
 
+async def test_a_share_of_the_listeners_is_drawn_as_wholes(
+    database: PostgresServer, memory: str
+) -> None:
+    async with connect(database.dsn) as connection:
+        rows = [row for user in range(400) for row in make_session(user, [1.0] * 3, experiments={})]
+        await insert(connection, rows)
+    assert await export(database, memory, "--share", "0.25") == 0
+    quarter = Counter(row["user_id"] for row in read(memory, START))
+    assert 60 < len(quarter) < 140
+    assert set(quarter.values()) == {3}
+    assert await export(database, memory, "--share", "0.5") == 0
+    half = {row["user_id"] for row in read(memory, START)}
+    assert set(quarter) < half < set(range(400))
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
         (["--since", "2026-03-10T12:00"], "files are of whole days"),
         (["--to", "nowhere://log"], "nowhere"),
+        (["--share", "2"], "'2' is not between 0 and 1"),
     ],
 )
 async def test_what_cannot_be_exported_is_said(
     words: list[str], fault: str, database: PostgresServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await export(database, "memory://log", *words) == 2
+    try:
+        code = await export(database, "memory://log", *words)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
     assert fault in capsys.readouterr().err
 
 
