@@ -20,11 +20,12 @@ from shared.arrays import AnyArray, from_npy, to_npy
 from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
 from shared.experiments import Name
 
-# The hash tag keeps the pointer and every version in one slot of a Redis Cluster.
+# The hash tag keeps the pointer, every version and the catalogue in one slot of a Redis Cluster.
 _PREFIX = "segue:{models}:"
 LATEST_KEY = f"{_PREFIX}latest"
 VERSIONS_KEY = f"{_PREFIX}versions"
-CATALOG_KEY = "segue:{catalog}"
+CATALOG_KEY = f"{_PREFIX}catalog"
+MODELS_KEY = LATEST_KEY  # any key of theirs: one client serves them all
 
 _INTEGER, _REAL = np.dtype(np.int32), np.dtype(np.float32)
 

@@ -69,6 +69,9 @@ class EventStream(Protocol):
     async def lag(self) -> StreamLag:
         """Measure how far the group is behind."""
 
+    async def close(self) -> None:
+        """Let go of what is under way."""
+
 
 # In one step: a consumer that got entries since it was looked at would take them along.
 REMOVE_IDLE_CONSUMERS = """
@@ -90,9 +93,10 @@ return removed
 class RedisEventStream:
     """A Redis stream with one consumer group, made anew if Redis has lost it."""
 
-    def __init__(self, redis: Redis) -> None:
-        """Wrap a connection without `decode_responses`."""
+    def __init__(self, redis: Redis, key: str = STREAM_KEY) -> None:
+        """Wrap a connection without `decode_responses`; in a cluster there are several keys."""
         self._redis = redis
+        self._key = key
         self._claim_cursor = b"0-0"
 
     async def open(self) -> None:
@@ -101,7 +105,7 @@ class RedisEventStream:
         if await self._group() is not None:
             return
         try:
-            await self._redis.xgroup_create(STREAM_KEY, GROUP, id="0", mkstream=True)
+            await self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
@@ -110,14 +114,14 @@ class RedisEventStream:
         """Append events, all or none."""
         async with self._redis.pipeline(transaction=True) as pipe:
             for payload in payloads:
-                pipe.xadd(STREAM_KEY, {FIELD: payload})
+                pipe.xadd(self._key, {FIELD: payload})
             await pipe.execute()
 
     async def read(self, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
         """Deliver new entries to a consumer; empty after the time-out."""
         answer = await self._in_group(
             lambda: self._redis.xreadgroup(
-                GROUP, consumer, {STREAM_KEY: ">"}, count=count, block=max(1, block_ms)
+                GROUP, consumer, {self._key: ">"}, count=count, block=max(1, block_ms)
             )
         )
         return _entries(_of_stream(answer)) if answer else []
@@ -126,7 +130,7 @@ class RedisEventStream:
         """Take over entries that some consumer got and did not acknowledge for that long."""
         answer = await self._in_group(
             lambda: self._redis.xautoclaim(
-                STREAM_KEY, GROUP, consumer, min_idle_ms, start_id=self._claim_cursor, count=count
+                self._key, GROUP, consumer, min_idle_ms, start_id=self._claim_cursor, count=count
             )
         )
         if answer is None:
@@ -137,7 +141,7 @@ class RedisEventStream:
     async def acknowledge(self, entry_ids: Sequence[str]) -> None:
         """Declare entries stored."""
         if entry_ids:
-            await self._redis.xack(STREAM_KEY, GROUP, *entry_ids)
+            await self._redis.xack(self._key, GROUP, *entry_ids)
 
     async def trim(self) -> int:
         """Drop what lies before the oldest pending entry, or else up to the last delivered one."""
@@ -146,35 +150,38 @@ class RedisEventStream:
             return 0
         # Asked after the last delivered id is known: with nothing pending now, all up to that id
         # has been acknowledged, whatever is delivered meanwhile. MINID keeps its own id.
-        oldest = (await self._redis.xpending(STREAM_KEY, GROUP))["min"]
+        oldest = (await self._redis.xpending(self._key, GROUP))["min"]
         keep_from = oldest or _successor(group["last-delivered-id"])
-        return int(await self._redis.xtrim(STREAM_KEY, minid=keep_from, approximate=False))
+        return int(await self._redis.xtrim(self._key, minid=keep_from, approximate=False))
 
     async def remove_idle_consumers(self, *, min_idle_ms: int) -> int:
         """Forget consumers that were silent for that long and owe nothing; return how many."""
         if await self._group() is None:
             return 0
-        return int(await self._redis.eval(REMOVE_IDLE_CONSUMERS, 1, STREAM_KEY, GROUP, min_idle_ms))
+        return int(await self._redis.eval(REMOVE_IDLE_CONSUMERS, 1, self._key, GROUP, min_idle_ms))
+
+    async def close(self) -> None:
+        """Have nothing under way."""
 
     async def lag(self) -> StreamLag:
         """Measure how far the group is behind."""
         group = await self._group()
         if group is None:
-            n_entries, oldest_s = int(await self._redis.xlen(STREAM_KEY)), await self._age(b"-")
+            n_entries, oldest_s = int(await self._redis.xlen(self._key)), await self._age(b"-")
             return StreamLag(n_entries, 0, oldest_s)
         pending, last = int(group["pending"]), b"(" + group["last-delivered-id"]
-        first = (await self._redis.xpending(STREAM_KEY, GROUP))["min"] if pending else None
+        first = (await self._redis.xpending(self._key, GROUP))["min"] if pending else None
         oldest_s = await self._age(first or last)
         if group["lag"] is not None:
             return StreamLag(int(group["lag"]), pending, oldest_s)
-        if not await self._redis.xrange(STREAM_KEY, min=last, count=1):
+        if not await self._redis.xrange(self._key, min=last, count=1):
             return StreamLag(0, pending, oldest_s)
-        n_entries = int(await self._redis.xlen(STREAM_KEY))
+        n_entries = int(await self._redis.xlen(self._key))
         return StreamLag(max(1, n_entries - pending), pending, oldest_s)
 
     async def _age(self, start: bytes) -> float:
         """Return the age of the first entry from an id on, in seconds; 0 if there is none."""
-        first: list[RawEntry] = await self._redis.xrange(STREAM_KEY, min=start, count=1)
+        first: list[RawEntry] = await self._redis.xrange(self._key, min=start, count=1)
         if not first:
             return 0.0
         seconds, microseconds = map(int, await self._redis.time())
@@ -193,7 +200,7 @@ class RedisEventStream:
 
     async def _group(self) -> dict[str, Any] | None:
         try:
-            groups = await self._redis.xinfo_groups(STREAM_KEY)
+            groups = await self._redis.xinfo_groups(self._key)
         except ResponseError as error:
             if "no such key" not in str(error):
                 raise

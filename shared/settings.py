@@ -10,6 +10,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
+from shared.redis_place import parse_redis_url
+
 _SUFFIX = "_FILE"
 _MAX_SECRET_BYTES = 64 * 1024
 
@@ -46,6 +48,7 @@ class RedisSettings(EnvironmentSettings):
     """Where Redis is; `SEGUE_REDIS_PASSWORD` goes into the URL.
 
     `rediss://` speaks TLS; `?ssl_ca_certs=/path` names the authority that signed its certificate.
+    `redis+cluster://` is that of `redis_place`.
     """
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="SEGUE_REDIS_URL")
@@ -54,8 +57,10 @@ class RedisSettings(EnvironmentSettings):
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, url: str) -> str:
-        url = _with_scheme(url, {"redis": "redis", "rediss": "rediss"})
+        schemes = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+        url = _with_scheme(url, {scheme: scheme for scheme in schemes})
         _check_file(url, "ssl_ca_certs")
+        parse_redis_url(url)
         return url
 
     @model_validator(mode="after")

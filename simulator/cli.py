@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from simulator.adapters.extras import MissingExtraError
+from shared.extras import MissingExtraError
 from simulator.adapters.patient_http import ServiceError
 from simulator.adapters.pictures import PictureError
 from simulator.adapters.playback_table import TableFileError

@@ -5,27 +5,21 @@ workers get free, a bounded number ahead, and come back in order.
 """
 
 import contextlib
-import logging
 import multiprocessing
 import os
 import signal
-import socket
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
 
-from simulator.adapters.extras import import_extra
+from shared.ahead import work_ahead
+from shared.ray_cluster import RayClusterError, connect_ray
 from simulator.core.dynamics import Dynamics, EpisodeArray
 from simulator.core.policies import Policy
 from simulator.rollout import Playbacks, play_batch, split_batches
 
 _AHEAD = 2  # batches per worker that are handed out before the first must be back
-_CONNECT_TIMEOUT_S = 5.0
 _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-Pending = TypeVar("Pending")
 
 
 class EngineError(RuntimeError):
@@ -74,7 +68,7 @@ def play_in_processes(
         ) as pool,
     ):
         try:
-            yield from _play_ahead(
+            yield from work_ahead(
                 split_batches(policy, episodes),
                 n_ahead=_AHEAD * n_workers,
                 submit=lambda _, batch: pool.submit(_work, batch),
@@ -115,71 +109,19 @@ def play_on_ray(
         EngineError: If the cluster cannot be reached, or a worker dies.
         MissingExtraError: If Ray is not installed.
     """
-    ray = import_extra("ray", extra="ray", purpose="--engine ray")
     try:
-        with _connected(ray, n_workers, address):
+        with connect_ray(n_workers, address, purpose="--engine ray") as ray:
             parts = ray.put(dynamics), ray.put(policy)
             remote = ray.remote(num_cpus=1)(_Player)
             players = [remote.remote(*parts, seed) for _ in range(n_workers)]
-            yield from _play_ahead(
+            yield from work_ahead(
                 split_batches(policy, episodes),
                 n_ahead=_AHEAD * n_workers,
                 submit=lambda i, batch: players[i % n_workers].play.remote(batch),
                 collect=ray.get,
             )
-    except (ray.exceptions.RayError, ConnectionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EngineError(f"the Ray cluster failed: {reason}") from error
-
-
-def _play_ahead(
-    batches: list[EpisodeArray],
-    *,
-    n_ahead: int,
-    submit: Callable[[int, EpisodeArray], Pending],
-    collect: Callable[[Pending], Playbacks],
-) -> Iterator[Playbacks]:
-    """Hand batches out and yield them in order, with at most `n_ahead` under way."""
-    under_way: deque[Pending] = deque()
-    for i, batch in enumerate(batches):
-        if len(under_way) == n_ahead:
-            yield collect(under_way.popleft())
-        under_way.append(submit(i, batch))
-    while under_way:
-        yield collect(under_way.popleft())
-
-
-@contextlib.contextmanager
-def _connected(ray: Any, n_workers: int, address: str | None) -> Iterator[None]:
-    """Connect to a cluster, or start one; leave it as it was found."""
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        ray.init(num_cpus=n_workers, include_dashboard=False, **quiet)
-    else:
-        _check_reachable(address)
-        ray.init(address=address, **quiet)
-    try:
-        n_cpus = int(ray.cluster_resources().get("CPU", 0))
-        if n_cpus < n_workers:
-            raise EngineError(f"the Ray cluster has {n_cpus} CPUs for {n_workers} workers")
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """See that something listens there: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # a word of Ray's, as `auto`
-    try:
-        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        raise EngineError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+    except RayClusterError as error:
+        raise EngineError(str(error)) from error
 
 
 @contextlib.contextmanager

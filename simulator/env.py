@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.adapters.extras import import_extra
+from shared.extras import import_extra
 from simulator.adapters.world_files import load_world
 from simulator.core.dynamics import Dynamics
 from simulator.core.listeners import ListenerDefaults

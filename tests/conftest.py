@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.logger.adapters.migrate import migrate, wait_for_postgres
 
+pytest_plugins = ["tests.cluster", "tests.on_ray"]
+
 # No deadline: how long an example takes says how busy the machine is. What fifty examples miss,
 # `pytest --hypothesis-profile thorough` looks for.
 property_settings.register_profile("suite", deadline=None, max_examples=50)

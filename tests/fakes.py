@@ -90,6 +90,9 @@ class InMemoryEventStream:
         oldest_s = self.clock() - min(waiting) if waiting else 0.0
         return StreamLag(len(self.undelivered), len(self.pending), oldest_s)
 
+    async def close(self) -> None:
+        """Have nothing under way."""
+
     def _deliver(self, consumer: str, entry_ids: Sequence[str]) -> list[Entry]:
         now = self.clock()
         self.last_seen[consumer] = now

@@ -33,11 +33,11 @@ class DatabaseError(RuntimeError):
 
 
 @contextlib.asynccontextmanager
-async def open_database(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+async def open_database(dsn: str, *, refresh: bool = True) -> AsyncIterator[asyncpg.Connection]:
     """Open a read-only connection that sees one moment: all its queries agree.
 
-    Before that it brings the days of listening up to date with the events, if it may: who may only
-    read sees what the logger has brought up to date.
+    Before that it brings the days of listening up to date with the events, if it may and
+    `refresh` says so: who may only read sees what the logger has brought up to date.
 
     Raises:
         DatabaseError: If Postgres is away, refuses, or has not been migrated.
@@ -48,8 +48,9 @@ async def open_database(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"no Postgres: {_first_line(error)}") from error
     try:
-        with contextlib.suppress(*NOT_ALLOWED):
-            await connection.execute("SELECT refresh_listening_days()")
+        if refresh:
+            with contextlib.suppress(*NOT_ALLOWED):
+                await connection.execute("SELECT refresh_listening_days()")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
     except (asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError) as error:

@@ -21,10 +21,11 @@ from services.logger.ingest import BodyError, BodyTooLargeError
 from services.logger.settings import Settings
 from shared.auth import install_token
 from shared.edge import EdgeOptions, install_edge
-from shared.event_stream import EventStream, RedisEventStream
+from shared.event_stream import EventStream
 from shared.exposure import is_loopback
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
+from shared.sharded_stream import open_event_stream
 from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
@@ -128,7 +129,9 @@ async def _connect(
     await stack.enter_async_context(
         background.running("days", keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
     )
-    return Adapters(RedisEventStream(redis), PostgresEventStore(pool))
+    stream = open_event_stream(redis, settings.redis_url)
+    stack.push_async_callback(stream.close)
+    return Adapters(stream, PostgresEventStore(pool))
 
 
 def _consumer_options(settings: Settings) -> ConsumerOptions:

@@ -107,7 +107,7 @@ class Consumer:
         if self._buffer.remaining_s(now=time.monotonic()) == 0:
             await self._commit(self._buffer.take())
         if time.monotonic() - self._maintained_at >= self._options.maintenance_interval_s:
-            await self._persist(self._maintain, part="redis")
+            await self._attempt(self._maintain, part="redis")
 
     async def _fill(self) -> None:
         """Wait for the first entries, then, once, for what fits the batch until it is due."""
@@ -147,6 +147,7 @@ class Consumer:
     async def _maintain(self) -> None:
         """Take over what dead consumers left, drop what is stored, measure the lag."""
         options = self._options
+        self._maintained_at = time.monotonic()
         while not self._stopping.is_set():
             entries = await self._stream.claim(
                 self._name,
@@ -161,28 +162,34 @@ class Consumer:
         await self._stream.remove_idle_consumers(min_idle_ms=int(options.forget_consumer_s * 1000))
         self._lag = await self._stream.lag()
         self._metrics.observe_lag(self._lag)
-        self._maintained_at = time.monotonic()
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], *, part: str) -> T | None:
-        """Make an attempt until it succeeds; None if stopped before that."""
+    async def _persist(self, work: Callable[[], Awaitable[T]], *, part: str) -> T | None:
+        """Attempt a work until it succeeds; None if stopped before that."""
         backoff_s = FIRST_BACKOFF_S
         while True:
-            try:
-                answer = await attempt()
-            except Exception as error:  # a consumer that ends for one kind of failure helps nobody
-                self._trouble = f"{part}: {error}"
-                self._metrics.count_failure(part)
-                is_known = isinstance(error, RedisError | OSError | StoreUnavailableError)
-                logger.warning(
-                    "%s failed, again in %.1f s: %s", part, backoff_s, error, exc_info=not is_known
-                )
-            else:
-                self._trouble = None
+            is_done, answer = await self._attempt(work, part=part, again_in_s=backoff_s)
+            if is_done:
                 return answer
             await self._sleep(backoff_s)
             if self._stopping.is_set():
                 return None
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+
+    async def _attempt(
+        self, work: Callable[[], Awaitable[T]], *, part: str, again_in_s: float | None = None
+    ) -> tuple[bool, T | None]:
+        """Attempt a work; say whether it succeeded, and its answer."""
+        try:
+            answer = await work()
+        except Exception as error:  # a consumer that ends for one kind of failure helps nobody
+            self._trouble = f"{part}: {error}"
+            self._metrics.count_failure(part)
+            is_known = isinstance(error, RedisError | OSError | StoreUnavailableError)
+            when = "later" if again_in_s is None else f"in {again_in_s:.1f} s"
+            logger.warning("%s failed, again %s: %s", part, when, error, exc_info=not is_known)
+            return False, None
+        self._trouble = None
+        return True, answer
 
     async def _sleep(self, duration_s: float) -> None:
         """Sleep, or until stopped."""

@@ -2,8 +2,9 @@
 
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -11,13 +12,20 @@ from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.parent_watch import end_with_parent
-from services.recommender.adapters.recent_states import SUFFIX, RecentStates
-from services.recommender.adapters.redis_connection import RedisConnection
+from services.recommender.adapters.recent_states import (
+    N_SLOTS,
+    RING_BYTES,
+    SUFFIX,
+    RecentStates,
+)
+from services.recommender.adapters.redis_cluster import RedisClusterConnection
+from services.recommender.adapters.redis_connection import RedisCommands, RedisConnection
 from services.recommender.adapters.session_store import (
     RedisSessionStore,
     SessionStore,
     StoreUnavailableError,
 )
+from services.recommender.adapters.sharded_store import ShardedSessionStore
 from services.recommender.adapters.shared_arrays import SharedArrays
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
@@ -33,6 +41,7 @@ from shared.experiments import load_experiments
 from shared.exposure import is_loopback
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
+from shared.redis_place import parse_redis_url
 from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
@@ -122,27 +131,67 @@ def tune_collector() -> None:
 
 
 def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> SessionStore:
+    place = parse_redis_url(settings.redis_url)
+    redis: RedisCommands
+    if place.n_shards:
+        redis = RedisClusterConnection(place.urls)
+    else:
+        redis = RedisConnection(settings.redis_url)
+
     def connect(states: RecentStates | None) -> RedisSessionStore:
         return RedisSessionStore(
-            RedisConnection(settings.redis_url),
+            redis,
             timeout_s=settings.session_timeout_s,
             deadline_s=settings.deadline_s,
+            n_shards=place.n_shards,
             tracing=tracing,
             states=states,
         )
 
     if settings.spool is None:
         return connect(None)
-    spool = CommitSpool(settings.spool, max_bytes=settings.spool_bytes)
-    recent = RecentStates(spool.path.with_suffix(SUFFIX), max_age_s=settings.session_timeout_s)
-    return SpoolingSessionStore(
-        connect(recent),
-        spool,
-        recent,
-        seconds=metrics.seconds,
-        rest_s=settings.rest_s,
-        on_change=metrics.show_spooled,
+    return _spool(
+        connect, settings.spool, n_shards=place.n_shards, settings=settings, metrics=metrics
     )
+
+
+def _spool(
+    connect: Callable[[RecentStates | None], RedisSessionStore],
+    root: Path,
+    *,
+    n_shards: int,
+    settings: Settings,
+    metrics: Metrics,
+) -> SessionStore:
+    """Let the store go on without Redis; in a cluster, each shard by itself."""
+    spooled: dict[Path, tuple[int, int]] = {}
+
+    def make(folder: Path, n_stores: int) -> SessionStore:
+        def count(n_commits: int, n_bytes: int) -> None:
+            spooled[folder] = n_commits, n_bytes
+            metrics.show_spooled(*map(sum, zip(*spooled.values(), strict=True)))
+
+        spool = CommitSpool(folder, max_bytes=settings.spool_bytes // n_stores)
+        recent = RecentStates(
+            spool.path.with_suffix(SUFFIX),
+            max_age_s=settings.session_timeout_s,
+            n_slots=N_SLOTS // n_stores,
+            ring_bytes=RING_BYTES // n_stores,
+        )
+        return SpoolingSessionStore(
+            connect(recent),
+            spool,
+            recent,
+            seconds=metrics.seconds,
+            rest_s=settings.rest_s,
+            on_change=count,
+        )
+
+    if not n_shards:
+        return make(root, 1)
+    # A spool is of users by their shards: of another number of shards it is another spool.
+    folders = [root / f"{n_shards}-shards" / str(k) for k in range(n_shards)]
+    return ShardedSessionStore([make(folder, n_shards) for folder in folders])
 
 
 def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> FastAPI:
@@ -161,6 +210,7 @@ def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> Fa
         ):
             yield state
         await store.close()
+        await models.close()
         await close_tracing(tracing)
 
     async def ready() -> Mapping[str, str]:

@@ -69,7 +69,9 @@ async def publish_path(options: argparse.Namespace, settings: Settings) -> str:
 
 def _add_fit(commands: Any) -> None:
     fit = commands.add_parser("fit", help="make tracks_with_recs.json from a log")
-    fit.add_argument("--log", type=Path, required=True, help="botify's log, one JSON per line")
+    log = fit.add_mutually_exclusive_group(required=True)
+    log.add_argument("--log", type=Path, help="botify's log, one JSON per line")
+    log.add_argument("--events", metavar="URL", help="an exported log: folder, s3://bucket/prefix")
     fit.add_argument("--tracks", type=Path, required=True, help="botify's tracks.json")
     fit.add_argument("--out", type=Path, required=True, help="tracks_with_recs.json to write")
     fit.add_argument("--top-tracks", type=Path, help="also write the most listened track ids")
@@ -77,6 +79,8 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--artifacts", type=Path, help="also put figures and pictures in this folder")
     fit.add_argument("--warm-start", type=Path, help="the folder of a saved model to start from")
     fit.add_argument("--checkpoint", type=Path, help="file to go on from; removed at success")
+    fit.add_argument("--workers", type=int, default=2, help="of a Ray cluster (2)")
+    fit.add_argument("--address", help="of it; default: RAY_ADDRESS, or one on this machine")
     for name, choices in CHOICES.items():
         fit.add_argument(_option(name), choices=choices)
     for name in WHOLE:

@@ -5,8 +5,7 @@ from datetime import datetime
 from redis.asyncio import Redis
 
 from services.trainer.adapters.job_folder import Origin
-from services.trainer.adapters.playback_reader import count_sessions
-from services.trainer.adapters.postgres import open_connection
+from services.trainer.adapters.playback_sources import open_source
 from services.trainer.core.judgement import Comparison, compare
 from services.trainer.core.prediction import PREDICTING_ARRAYS
 from services.trainer.core.promotion import Promotion, decide
@@ -48,18 +47,18 @@ async def _measure_seen(
     assert fitted.judged_from is not None  # noqa: S101 - it was judged
     until = order.parameters.until
     learnt_until = min(filter(None, (until, serving.learnt_until)), default=None)
-    async with open_connection(order.postgres_dsn) as connection:
+    source = open_source(order.parameters.source, postgres_dsn=order.postgres_dsn)
 
-        async def count(before: datetime | None, watermark: datetime) -> int:
-            assert fitted.judged_from is not None  # noqa: S101
-            return await count_sessions(
-                connection, since=fitted.judged_from, until=before, watermark=watermark
-            )
+    async def count(before: datetime | None, watermark: datetime) -> int:
+        assert fitted.judged_from is not None  # noqa: S101
+        return await source.count_sessions(
+            since=fitted.judged_from, until=before, watermark=watermark
+        )
 
-        n_seen = 0
-        if serving.data_until is not None:
-            n_seen = await count(learnt_until, min(serving.data_until, origin.watermark))
-        return n_seen / max(await count(until, origin.watermark), 1)
+    n_seen = 0
+    if serving.data_until is not None:
+        n_seen = await count(learnt_until, min(serving.data_until, origin.watermark))
+    return n_seen / max(await count(until, origin.watermark), 1)
 
 
 def summarise(comparison: Comparison | None) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """`python -m services.trainer fit`: a training from files to files, without any service."""
 
 import argparse
+import asyncio
 import importlib.metadata
 import secrets
 import sys
@@ -15,7 +16,10 @@ import numpy.typing as npt
 from services.trainer.adapters.artifact_files import make_artifacts
 from services.trainer.adapters.botify_log import load_botify_log
 from services.trainer.adapters.job_folder import DiskCheckpoints, replace_file
+from services.trainer.adapters.playback_sources import PlaybackSource, open_files
+from services.trainer.adapters.ray_workers import open_workers
 from services.trainer.core.parameters import (
+    Engine,
     NegativesFrom,
     NeighboursBy,
     RecipeName,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 CHOICES = {
     "preset": get_args(PresetName),
     "recipe": get_args(RecipeName),
+    "engine": get_args(Engine),
     "neighbours_by": get_args(NeighboursBy),
     "negatives_from": get_args(NegativesFrom),
 }
@@ -51,7 +56,7 @@ class CommandError(RuntimeError):
 
 
 def fit_offline(options: argparse.Namespace) -> None:
-    """Turn a log of botify's and its catalogue into `tracks_with_recs.json`.
+    """Turn a log, of botify's or exported, and its catalogue into `tracks_with_recs.json`.
 
     Raises:
         TrainingError: If the log cannot be learnt from.
@@ -68,7 +73,7 @@ def fit_offline(options: argparse.Namespace) -> None:
     request = TrainRequest(**{name: value for name, value in given.items() if value is not None})
     parameters = request.to_parameters()
     catalog = load_catalog(options.tracks)
-    log = make_log(load_botify_log(options.log))
+    log = make_log(_load_playbacks(options))
     losses: list[dict[str, Any]] = []
 
     def report(stage: str | None, **fields: Any) -> None:
@@ -76,14 +81,16 @@ def fit_offline(options: argparse.Namespace) -> None:
             losses.append(fields)
         _print_progress(stage, **fields)
 
-    fitted = fit_recipe(
-        log,
-        catalog,
-        parameters=parameters,
-        report=report,
-        warm=_load_warm(options.warm_start, parameters, catalog),
-        checkpoints=_open_checkpoint(options.checkpoint, report),
-    )
+    with open_workers(parameters.engine, options.workers, options.address) as workers:
+        fitted = fit_recipe(
+            log,
+            catalog,
+            parameters=parameters,
+            report=report,
+            warm=_load_warm(options.warm_start, parameters, catalog),
+            checkpoints=_open_checkpoint(options.checkpoint, report),
+            workers=workers,
+        )
     model = make_model(_describe(fitted, parameters, catalog), fitted.arrays)
     try:
         _write(model, catalog, options=options)
@@ -108,6 +115,16 @@ def make_manifest(
         parameters=parameters,
         code_version=importlib.metadata.version("segue"),
     )
+
+
+def _load_playbacks(options: argparse.Namespace) -> npt.NDArray[Any]:
+    if options.events is None:
+        return load_botify_log(options.log)
+    return asyncio.run(_read_events(open_files(options.events)))
+
+
+async def _read_events(source: PlaybackSource) -> npt.NDArray[Any]:
+    return await source.read(since=None, until=None, watermark=await source.read_watermark())
 
 
 def _describe(fitted: "Fitted", parameters: TrainingParameters, catalog: Catalog) -> ModelManifest:

@@ -43,6 +43,7 @@ class JobRunner:
         self._job_id: UUID | None = None
         self._process: TrainingProcess | None = None
         self._is_cancelled = False
+        self._is_recorded = False
         self.changed = asyncio.Event()
 
     async def start(
@@ -115,7 +116,9 @@ class JobRunner:
         progress: dict[str, Any],
     ) -> Job:
         if self._task is not None and not self._task.done():
-            raise JobRunningError("a training is running")
+            if not self._is_recorded:
+                raise JobRunningError("a training is running")
+            await asyncio.wait([self._task])  # its end is known already
         is_recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def run() -> None:
@@ -125,6 +128,7 @@ class JobRunner:
                 is_recorded.set_result(None)
                 await self._follow(job_id, parameters, progress)
 
+        self._is_recorded = False
         self._task = asyncio.create_task(_guard(run(), is_recorded, job_id))
         await is_recorded
         return await self._get(job_id)
@@ -153,6 +157,7 @@ class JobRunner:
             error = f"unexpected: {type(exception).__name__}: {exception}"
         finally:
             status = await self._record(job_id, status, progress=progress, error=error)
+            self._is_recorded = True
             self._metrics.observe_end(status, duration_s=time.monotonic() - started)
             log.info("training %s %s", status, error or "", extra=_name(job_id))
             self._notify()

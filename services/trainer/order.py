@@ -22,6 +22,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     postgres_dsn: str
     folder: Path
     map_tracks: int
+    ray_address: str | None
+    ray_workers: int
     keep_versions: int
     publish_attempts: int
     publish_wait_s: float

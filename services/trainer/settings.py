@@ -37,6 +37,13 @@ class Settings(EdgeSettings, RedisSettings, PostgresSettings):
         default_factory=TrainRequest, description="JSON, as the body of POST /train."
     )
     heartbeat_s: Duration = Field(15, description="Between signs of life on a silent event stream.")
+    sources: tuple[str, ...] = Field(
+        (), description="JSON: roots of exported logs that a request may train on."
+    )
+    ray_address: str | None = Field(
+        None, description="Of a Ray cluster; else RAY_ADDRESS, or a cluster on this machine."
+    )
+    ray_workers: Count = Field(2, description="Of one CPU each, for trainings on Ray.")
     keep_versions: Count = Field(5, description="That Redis keeps, besides the active one.")
     publish_attempts: Count = Field(5, description="Before a publication is given up.")
     publish_wait_s: Duration = Field(1, description="Before the second attempt; then doubled.")

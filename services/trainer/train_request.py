@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from services.trainer.core.parameters import (
+    Engine,
     NegativesFrom,
     NeighboursBy,
     RecipeName,
@@ -35,6 +36,8 @@ class TrainRequest(BaseModel):
     negatives_from: NegativesFrom = TrainingParameters.negatives_from
     clusters: Annotated[int, Field(ge=2, le=1000)] = TrainingParameters.clusters
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = TrainingParameters.seed
+    engine: Engine = TrainingParameters.engine
+    source: Annotated[str, Field(min_length=1, max_length=1000)] = TrainingParameters.source
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None
     until: Annotated[AwareDatetime | None, Field(strict=False)] = None
     window_days: Annotated[float | None, Field(gt=0, le=36_500)] = None

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from services.trainer.adapters.artifact_files import MEDIA_TYPES
 from services.trainer.adapters.job_folder import JobFolder
 from services.trainer.adapters.job_store import Job
+from services.trainer.adapters.playback_sources import SourceNotAllowedError, check_source
 from services.trainer.event_stream import count_events, stream_events
 from services.trainer.jobs import NoSuchJobError
 from services.trainer.progress import OUTCOME
@@ -48,8 +49,12 @@ def _add_jobs(router: APIRouter) -> None:
         request: Request, response: Response, body: TrainRequest | None = None
     ) -> dict[str, Any]:
         """Start a training; 409 while one is running."""
-        parameters = (body or TrainRequest()).to_parameters()
-        job = await get_state(request).runner.start(parameters)
+        state, parameters = get_state(request), (body or TrainRequest()).to_parameters()
+        try:
+            check_source(parameters.source, state.settings.sources)
+        except SourceNotAllowedError as error:
+            raise ProblemError(422, "Source not allowed", str(error), field="source") from error
+        job = await state.runner.start(parameters)
         response.headers["Location"] = f"/train/{job.job_id}"
         return _show_job(job)
 

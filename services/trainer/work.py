@@ -15,9 +15,10 @@ from redis.asyncio import Redis
 
 from services.trainer.adapters.artifact_files import make_artifacts
 from services.trainer.adapters.job_folder import DiskCheckpoints, JobFolder, Origin
-from services.trainer.adapters.playback_reader import read_playbacks, read_watermark
-from services.trainer.adapters.postgres import open_connection, open_pool
+from services.trainer.adapters.playback_sources import open_source
+from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
+from services.trainer.adapters.ray_workers import open_workers
 from services.trainer.adapters.registry import Registry
 from services.trainer.comparing import compare_with_serving, summarise
 from services.trainer.core.errors import TrainingError
@@ -67,14 +68,17 @@ async def train(order: Order, send: Send) -> str:
         log = make_log(playbacks)
         del playbacks
         checkpoints = DiskCheckpoints(folder.checkpoint, lambda text: report(None, warning=text))
-        fitted = fit_recipe(
-            log,
-            catalog,
-            parameters=order.parameters,
-            report=report,
-            warm=warm,
-            checkpoints=checkpoints,
-        )
+        engine = order.parameters.engine
+        with open_workers(engine, order.ray_workers, order.ray_address) as workers:
+            fitted = fit_recipe(
+                log,
+                catalog,
+                parameters=order.parameters,
+                report=report,
+                warm=warm,
+                checkpoints=checkpoints,
+                workers=workers,
+            )
         del log
         report("comparing")
         comparison, promotion = await compare_with_serving(
@@ -108,20 +112,17 @@ async def _read(
 ) -> tuple[Origin, npt.NDArray[Any]]:
     """Read the log as of now or, when resumed, as it was when the training began."""
     parameters, origin = order.parameters, folder.load_origin()
-    async with open_connection(order.postgres_dsn) as connection:
-        if origin is None:
-            watermark = await read_watermark(connection)
-            origin = Origin(watermark, await fetch_latest_version(redis))
-            try:
-                folder.save_origin(origin)
-            except OSError as error:
-                report(None, warning=f"cannot be resumed: {error.strerror}")
-        since = parameters.since
-        if parameters.window_days is not None:
-            since = origin.watermark - timedelta(days=parameters.window_days)
-        playbacks = await read_playbacks(
-            connection, since=since, until=parameters.until, watermark=origin.watermark
-        )
+    source = open_source(parameters.source, postgres_dsn=order.postgres_dsn)
+    if origin is None:
+        origin = Origin(await source.read_watermark(), await fetch_latest_version(redis))
+        try:
+            folder.save_origin(origin)
+        except OSError as error:
+            report(None, warning=f"cannot be resumed: {error.strerror}")
+    since = parameters.since
+    if parameters.window_days is not None:
+        since = origin.watermark - timedelta(days=parameters.window_days)
+    playbacks = await source.read(since=since, until=parameters.until, watermark=origin.watermark)
     return origin, playbacks
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from simulator.adapters.extras import import_extra
+from shared.extras import import_extra
 from simulator.core.listeners import Float32Array
 from simulator.core.plays import PlayLog
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from simulator.adapters.extras import import_extra
+from shared.extras import import_extra
 from simulator.core.draws import FloatArray
 from simulator.core.summary import Z95
 

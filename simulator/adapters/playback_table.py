@@ -4,7 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from simulator.adapters.extras import import_extra
+from shared.extras import import_extra
 from simulator.saved_session import SavedSession
 
 _ROWS_PER_GROUP = 100_000

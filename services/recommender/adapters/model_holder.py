@@ -52,6 +52,9 @@ class ModelSource(Protocol):
     async def watch(self) -> None:
         """Look for what changed until cancelled."""
 
+    async def close(self) -> None:
+        """Let go of connections."""
+
     def problem(self) -> str | None:
         """Return what keeps this source from being ready."""
 
@@ -88,6 +91,7 @@ class ModelHolder:
             shared: Where arrays are put, for other workers to read them there, too.
         """
         self._url = url
+        self._redis = create_redis(url, timeout_s=_CONTROL_TIMEOUT_S)
         self._catalog = catalog
         self._index = index
         self._pinned = pinned
@@ -106,6 +110,10 @@ class ModelHolder:
         """All versions being served now."""
         return self._models
 
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._redis.aclose()
+
     def problem(self) -> str | None:
         """Return why the last look failed, if it did."""
         return self._problem
@@ -119,9 +127,9 @@ class ModelHolder:
     async def refresh(self) -> None:
         """Look once; whatever goes wrong, what was served stays."""
         try:
-            async with asyncio.timeout(_CONTROL_TIMEOUT_S), self._connect() as redis:
-                is_published = self._is_catalog_compared and await redis.exists(CATALOG_KEY)
-                latest = await fetch_latest_version(redis)
+            async with asyncio.timeout(_CONTROL_TIMEOUT_S):
+                is_published = self._is_catalog_compared and await self._redis.exists(CATALOG_KEY)
+                latest = await fetch_latest_version(self._redis)
             if not is_published:
                 await self._apart(self._publish_catalog)
                 self._is_catalog_compared = True

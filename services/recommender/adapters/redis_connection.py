@@ -10,13 +10,28 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import ResponseError
 
 Word = bytes | str | int | float
+
+
+class RedisCommands(Protocol):
+    """What the session store asks of Redis, be it one server or a cluster."""
+
+    async def execute(self, *words: Word) -> Any:
+        """Send a command and wait for its reply, bytes undecoded.
+
+        Raises:
+            ResponseError: If Redis refuses the command.
+            OSError: If it cannot be reached, or is lost before it replies.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
 
 
 class RedisConnection:
@@ -34,7 +49,7 @@ class RedisConnection:
         options = parse_url(url)
         if "path" in options:
             raise ValueError("a Redis behind a Unix socket is not supported")
-        self._host: str = options.get("host", "127.0.0.1")
+        self.host: str = options.get("host", "127.0.0.1")
         self._port: int = options.get("port", 6379)
         self._tls = _make_tls_context(options)
         self._greeting: list[tuple[Word, ...]] = []
@@ -59,6 +74,14 @@ class RedisConnection:
             link = await self._connect()
         return await link.execute(words)
 
+    async def execute_asking(self, *words: Word) -> Any:
+        """Do the same for a key that is on its way to this node of a cluster."""
+        link = self._link
+        if link is None or link.is_lost:
+            link = await self._connect()
+        link.send_unheard(("ASKING",))  # it holds for the command after it
+        return await link.execute(words)
+
     def close(self) -> None:
         """Let go of the connection; a later command connects again."""
         if self._link is not None:
@@ -70,7 +93,7 @@ class RedisConnection:
                 return self._link  # another command was quicker
             loop = asyncio.get_running_loop()
             _, link = await loop.create_connection(
-                lambda: _Link(loop.time), self._host, self._port, ssl=self._tls
+                lambda: _Link(loop.time), self.host, self._port, ssl=self._tls
             )
             try:
                 for words in self._greeting:
@@ -120,6 +143,15 @@ class _Link(asyncio.Protocol):
             if self._heard_at < sent_at:
                 self.abort()
             raise
+
+    def send_unheard(self, words: tuple[Word, ...]) -> None:
+        """Send a command, before the next one, whose reply is dropped."""
+        nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        nobody.set_result(None)
+        self._waiting.append(nobody)
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(hiredis.pack_command(words))  # type: ignore[arg-type]
 
     def _flush(self) -> None:
         if self._transport is not None and not self.is_lost:

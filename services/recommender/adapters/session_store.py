@@ -13,11 +13,13 @@ from redis.exceptions import RedisError, ResponseError
 
 from services.recommender.adapters.commit_spool import Commit
 from services.recommender.adapters.guesses import Guesses, OwnStates, States
-from services.recommender.adapters.redis_connection import RedisConnection, Word
+from services.recommender.adapters.redis_connection import RedisCommands, Word
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
 from shared.event_stream import FIELD, STREAM_KEY, TRACE_FIELD
 from shared.events import Event, encode_event
+from shared.redis_place import make_tags
+from shared.sharded_stream import shard_key
 from shared.tracing import Tracing, current_traceparent
 
 logger = logging.getLogger(__name__)
@@ -107,10 +109,11 @@ class RedisSessionStore:
 
     def __init__(
         self,
-        redis: RedisConnection,
+        redis: RedisCommands,
         *,
         timeout_s: int,
         deadline_s: float,
+        n_shards: int = 0,
         seconds: Callable[[], float] = time.monotonic,
         tracing: Tracing | None = None,
         states: States | None = None,
@@ -121,11 +124,13 @@ class RedisSessionStore:
             redis: Opened by the first update.
             timeout_s: A state is forgotten after that long without a request.
             deadline_s: What an update may take.
+            n_shards: Of a cluster; 0 is one server.
             seconds: A monotonic clock.
             tracing: Makes a span of every commit.
             states: What was last written, by others too; what this process wrote if not given.
         """
         self._tracing = tracing
+        self._shards = make_shards(n_shards)
         self._redis = redis
         self._timeout_s = timeout_s
         self._deadline_s = deadline_s
@@ -166,7 +171,7 @@ class RedisSessionStore:
         if guess:
             with contextlib.suppress(Exception):  # nothing is refused on a guess
                 return guess, transition(decode_state(user, guess), None)
-        before: bytes = await self._redis.execute("GET", _key(user)) or b""
+        before: bytes = await self._redis.execute("GET", self._keys(user)[0]) or b""
         return before, transition(decode_state(user, before), None)
 
     async def deliver(self) -> None:
@@ -202,7 +207,7 @@ class RedisSessionStore:
 
     async def _commit(self, commit: Commit, *, is_late: bool = False) -> bytes | None:
         """Write a commit; return the state that is stored if it is not what it was made from."""
-        keys = (2, _key(commit.user), STREAM_KEY)
+        keys = (2, *self._keys(commit.user))
         late = b"late" if is_late else b""
         words = (*keys, commit.before, commit.after, self._timeout_s, FIELD, commit.event, late)
         if self._tracing is None:
@@ -218,6 +223,11 @@ class RedisSessionStore:
                 raise
         # A Redis that does not know the script has not run it: send it whole, once.
         return _read_conflict(await self._redis.execute("EVAL", _COMMIT, *words))
+
+    def _keys(self, user: int) -> tuple[str, str]:
+        """Return the keys of a listener's state and of the stream beside it."""
+        prefix, stream = self._shards[user % len(self._shards)]
+        return f"{prefix}{user}", stream
 
     def _unavailable(
         self, error: Exception, unknown: tuple[Outcome, Commit] | None = None
@@ -251,8 +261,11 @@ def _read_conflict(reply: bytes | int) -> bytes | None:
     return reply if isinstance(reply, bytes) else None
 
 
-def _key(user: int) -> str:
-    return f"segue:session:{user}"
+def make_shards(n_shards: int) -> list[tuple[str, str]]:
+    """Return, per shard, what a state's key begins with, and the key of the stream; 0: for all."""
+    if not n_shards:
+        return [("segue:session:", STREAM_KEY)]
+    return [(f"segue:{{{tag}}}:session:", shard_key(tag)) for tag in make_tags(n_shards)]
 
 
 def encode_state(state: UserState, event: Event) -> bytes:

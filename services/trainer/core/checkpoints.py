@@ -14,7 +14,7 @@ from services.trainer.core.playbacks import PlaybackLog
 Snapshot = Mapping[str, npt.NDArray[Any]]
 
 # They choose what is read and what becomes of the version, not what is learnt.
-NOT_LEARNT_FROM = ("since", "until", "window_days", "promote")
+NOT_LEARNT_FROM = ("engine", "source", "since", "until", "window_days", "promote")
 
 
 class CheckpointStore(Protocol):

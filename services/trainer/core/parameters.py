@@ -10,6 +10,8 @@ from services.trainer.core.promotion import Promote
 NeighboursBy = Literal["concatenation", "track_half"]
 NegativesFrom = Literal["anywhere", "other_clusters"]
 RecipeName = Literal["artist_concat", "track_only", "session"]
+POSTGRES = "postgres"
+Engine = Literal["inline", "ray"]
 DEFAULT_DIMS: dict[RecipeName, int] = {"artist_concat": 100, "track_only": 100, "session": 32}
 Stage = Literal[
     "reading",
@@ -47,6 +49,8 @@ class TrainingParameters:
             embeddings than the context track's; those are of a training without negatives.
         clusters: Of the context embeddings.
         seed: The same seed and data give the same bits on the same kind of machine.
+        engine: Who does what can be done in parts: this process, or the workers of a Ray cluster.
+        source: Of the log: `postgres`, or the URL of an exported one.
         since, until: Half-open window of playback times; None is unbounded.
         window_days: Instead of `since`: days before the time at which the log is read.
         held_out: Share of the sessions, the latest, that judge the version. Pair recipes choose the
@@ -70,6 +74,8 @@ class TrainingParameters:
     negatives_from: NegativesFrom = "anywhere"
     clusters: int = 50
     seed: int = 0
+    engine: Engine = "inline"
+    source: str = POSTGRES
     since: datetime | None = None
     until: datetime | None = None
     window_days: float | None = None

@@ -28,6 +28,7 @@ from services.trainer.core.session.recipe import fit_session
 from services.trainer.core.spread import evaluate_diversity, evaluate_spread
 from services.trainer.core.training import fit
 from services.trainer.core.warm_start import check_arrays
+from services.trainer.core.workers import HERE, Workers
 from shared.catalog import Catalog
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -79,6 +80,7 @@ def fit_recipe(
     report: Report,
     warm: Arrays | None = None,
     checkpoints: CheckpointStore | None = None,
+    workers: Workers = HERE,
 ) -> Fitted:
     """Fit, evaluate and index the recipe that the parameters name.
 
@@ -89,6 +91,7 @@ def fit_recipe(
         report: Told how far it is.
         warm: Arrays of an earlier version to start from: of the same recipe, dim and catalogue.
         checkpoints: Where to go on, if the same training ran before.
+        workers: Who does what can be done in parts.
 
     Raises:
         TrainingError: If the log cannot be learnt from, or the training cannot start from `warm`.
@@ -102,7 +105,13 @@ def fit_recipe(
     points = Checkpoints(checkpoints or NoCheckpoints(), fingerprint)
     fit_one = _fit_session if parameters.recipe == "session" else _fit_pairs
     outcome = fit_one(
-        log, catalog, parameters=parameters, report=report, warm=warm, checkpoints=points
+        log,
+        catalog,
+        parameters=parameters,
+        report=report,
+        warm=warm,
+        checkpoints=points,
+        workers=workers,
     )
     return _finish(log, catalog, outcome, k=parameters.neighbours)
 
@@ -115,9 +124,16 @@ def _fit_session(
     report: Report,
     warm: Arrays | None,
     checkpoints: Checkpoints,
+    workers: Workers,
 ) -> _Outcome:
     fitted = fit_session(
-        log, catalog, parameters=parameters, report=report, warm=warm, checkpoints=checkpoints
+        log,
+        catalog,
+        parameters=parameters,
+        report=report,
+        warm=warm,
+        checkpoints=checkpoints,
+        workers=workers,
     )
     return _Outcome(fitted.arrays, fitted.metrics, fitted.judgement, fitted.n_sessions, None)
 
@@ -130,6 +146,7 @@ def _fit_pairs(
     report: Report,
     warm: Arrays | None,
     checkpoints: Checkpoints,
+    workers: Workers,
 ) -> _Outcome:
     """Fit the earlier sessions, choose the epoch on later ones, judge on the latest."""
     pairs, counts = make_pairs(log, catalog)
@@ -152,7 +169,9 @@ def _fit_pairs(
         checkpoints=checkpoints,
     )
     report("neighbours")
-    arrays, spread = _index(training.model, train, catalog, parameters=parameters, warm=warm)
+    arrays, spread = _index(
+        training.model, train, catalog, parameters=parameters, warm=warm, workers=workers
+    )
     report("evaluating")
     mean = float(train.times.mean(dtype=np.float64))
     judgement = judge(arrays, plays.since(latest), train_mean=mean)
@@ -174,6 +193,7 @@ def _index(
     *,
     parameters: TrainingParameters,
     warm: Arrays | None,
+    workers: Workers,
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float]]:
     """Find the neighbours, by what the parameters say, and measure their spread."""
     context, target = model.context_embedding(), model.track_embedding()
@@ -192,6 +212,7 @@ def _index(
         anchors=anchors,
         candidates=candidates,
         k=parameters.neighbours,
+        workers=workers,
     )
     plays = np.bincount(train.tracks, minlength=len(catalog))
     spread = evaluate_spread(neighbours, plays, candidates=candidates)

@@ -1,11 +1,16 @@
 """Exact nearest neighbours by dot product, in blocks of bounded memory."""
 
+import functools
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from services.trainer.core.playbacks import FloatArray, IntArray
+from services.trainer.core.workers import HERE, Workers
 
 BLOCK = 256  # with 50,000 candidates a block of scores takes 50 MB
 _STRIDE = 16  # scores that stand for each other in the first pass
@@ -21,6 +26,7 @@ def find_neighbours(
     candidates: BoolArray,
     k: int,
     block: int = BLOCK,
+    workers: Workers = HERE,
 ) -> IntArray:
     """Find the candidates with the largest dot product for every anchor.
 
@@ -31,6 +37,7 @@ def find_neighbours(
         candidates: Rows that may be neighbours, (n,).
         k: Neighbours per row.
         block: Rows scored at once.
+        workers: Who scores them.
 
     Returns:
         Rows, best first, never the row itself, -1 pads, int32 (n, k).
@@ -39,25 +46,61 @@ def find_neighbours(
     columns = np.flatnonzero(candidates)
     if len(columns) == 0:
         return neighbours
-    target_columns = torch.from_numpy(target[columns]).T.contiguous()
-    column_of = np.full(len(context), -1)
-    column_of[columns] = np.arange(len(columns))
-    width = min(k, len(columns))
+    search = _Search(
+        context=torch.from_numpy(context),
+        target=torch.from_numpy(target[columns]).T.contiguous(),
+        columns=columns,
+        width=min(k, len(columns)),
+        n_scores=min(block, int(anchors.sum())),
+    )
     rows = np.flatnonzero(anchors)
-    buffer = torch.empty(min(block, len(rows)), _pad(len(columns)))
-    for start in range(0, len(rows), block):
-        part = rows[start : start + block]
-        scores = buffer[: len(part)]
-        scores[:, len(columns) :] = -torch.inf
-        torch.mm(torch.from_numpy(context[part]), target_columns, out=scores[:, : len(columns)])
-        own = column_of[part]
-        has_own = np.flatnonzero(own >= 0)
-        scores[torch.from_numpy(has_own), torch.from_numpy(own[has_own])] = -torch.inf
-        values, places = _select_largest(scores, width)
-        is_none = torch.isneginf(values).numpy()
-        found = columns[np.minimum(places.numpy(), len(columns) - 1)]
-        neighbours[part, :width] = np.where(is_none, -1, found)
+    parts = [rows[start : start + block] for start in range(0, len(rows), block)]
+    found = workers.map(_search_block, search, parts)
+    for part, best in zip(parts, found, strict=True):
+        neighbours[part, : search.width] = best
     return neighbours
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What all blocks need.
+
+    Attributes:
+        context: (n, dim).
+        target: Of the candidates, as columns, (dim, n_candidates).
+        columns: Row of each candidate, ascending.
+        width: Neighbours to find.
+        n_scores: Rows of the largest block.
+    """
+
+    context: Tensor
+    target: Tensor
+    columns: npt.NDArray[np.intp]
+    width: int
+    n_scores: int
+
+    @functools.cached_property
+    def buffer(self) -> Tensor:
+        """A block's scores: one place for all blocks that are scored one after another."""
+        return torch.empty(self.n_scores, _pad(len(self.columns)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the buffer."""
+        return {name: value for name, value in vars(self).items() if name != "buffer"}
+
+
+def _search_block(search: _Search, rows: npt.NDArray[np.intp]) -> IntArray:
+    """Find the neighbours of some rows, (len(rows), width)."""
+    columns, scores = search.columns, search.buffer[: len(rows)]
+    scores[:, len(columns) :] = -torch.inf
+    torch.mm(search.context[torch.from_numpy(rows)], search.target, out=scores[:, : len(columns)])
+    own_column = np.minimum(np.searchsorted(columns, rows), len(columns) - 1)
+    has_own = np.flatnonzero(columns[own_column] == rows)
+    scores[torch.from_numpy(has_own), torch.from_numpy(own_column[has_own])] = -torch.inf
+    values, places = _select_largest(scores, search.width)
+    is_none = torch.isneginf(values).numpy()
+    found = columns[np.minimum(places.numpy(), len(columns) - 1)]
+    return np.where(is_none, -1, found).astype(np.int32)
 
 
 def _pad(n_columns: int) -> int:

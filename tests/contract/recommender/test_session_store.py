@@ -12,12 +12,15 @@ from redis import Redis as SyncRedis
 from deploy.local.servers import ValkeyServer
 from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.recent_states import RecentStates
+from services.recommender.adapters.redis_cluster import RedisClusterConnection
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import RedisSessionStore, SessionStore
+from services.recommender.adapters.sharded_store import ShardedSessionStore
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import Receipt, Report, Session, UserState
 from shared.events import Event, make_event_id
+from shared.redis_place import parse_redis_url
 from tests.unit.recommender.factories import MemorySessionStore
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -35,13 +38,21 @@ EVENT = Event(
 )
 
 
-@pytest.fixture(params=["memory", "redis", "spooling", "spooling without redis"])
+@pytest.fixture(params=["memory", "redis", "cluster", "spooling", "spooling without redis"])
 async def store(
     request: pytest.FixtureRequest, valkey: ValkeyServer, tmp_path: Path
 ) -> AsyncIterator[SessionStore]:
     """Return each store, empty."""
     if request.param == "memory":
         yield MemorySessionStore()
+        return
+    if request.param == "cluster":
+        place = parse_redis_url(request.getfixturevalue("cluster").url)
+        redis = RedisSessionStore(
+            RedisClusterConnection(place.urls), timeout_s=60, deadline_s=5, n_shards=place.n_shards
+        )
+        yield ShardedSessionStore([redis] * place.n_shards)
+        await redis.close()
         return
     with SyncRedis.from_url(valkey.url) as sync:
         sync.flushall()

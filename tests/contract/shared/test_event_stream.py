@@ -1,19 +1,27 @@
-"""One suite over the in-memory stream and the Redis stream, over both wire protocols."""
+"""One suite over the in-memory stream and the Redis streams, over both wire protocols."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from shared.event_stream import STREAM_KEY, Entry, EventStream, RedisEventStream
+from shared.redis_client import create_redis
+from shared.sharded_stream import open_event_stream
+from tests.cluster import N_SHARDS, Cluster
 from tests.fakes import InMemoryEventStream
 
 
-@pytest.fixture(params=["memory", "resp2", "resp3"])
+@pytest.fixture(params=["memory", "resp2", "resp3", "cluster"])
 async def stream(request: pytest.FixtureRequest) -> AsyncIterator[EventStream]:
     if request.param == "memory":
         yield InMemoryEventStream()
+        return
+    if request.param == "cluster":
+        async with open_cluster_stream(request.getfixturevalue("cluster")) as sharded:
+            yield sharded
         return
     url = request.getfixturevalue("valkey").url
     async with Redis.from_url(url, protocol=int(request.param[-1])) as connection:
@@ -21,6 +29,17 @@ async def stream(request: pytest.FixtureRequest) -> AsyncIterator[EventStream]:
         redis_stream = RedisEventStream(connection)
         await redis_stream.open()
         yield redis_stream
+
+
+@contextlib.asynccontextmanager
+async def open_cluster_stream(cluster: Cluster) -> AsyncIterator[EventStream]:
+    """Open the streams of a cluster as one; here with one shard, which keeps an order."""
+    url = cluster.url.replace(f"shards={N_SHARDS}", "shards=1")
+    async with create_redis(url) as redis:
+        stream = open_event_stream(redis, url)
+        await stream.open()
+        yield stream
+        await stream.close()
 
 
 def payloads(entries: list[Entry]) -> list[bytes]:

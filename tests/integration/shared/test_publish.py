@@ -6,6 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.artifacts import (
+    CATALOG_KEY,
     ArtifactError,
     activate_model,
     fetch_catalog,
@@ -105,6 +106,6 @@ async def test_the_catalogue_comes_back_the_same(redis: Redis) -> None:
 async def test_an_absent_or_damaged_catalogue_is_an_error(redis: Redis) -> None:
     with pytest.raises(ArtifactError, match="no catalogue"):
         await fetch_catalog(redis)
-    await redis.set("segue:{catalog}", b"nonsense")
+    await redis.set(CATALOG_KEY, b"nonsense")
     with pytest.raises(ArtifactError, match="line 1"):
         await fetch_catalog(redis)

@@ -3,9 +3,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from redis.exceptions import RedisError
 
 from deploy.local.servers import ValkeyServer
+from shared.artifacts import LATEST_KEY
 from shared.redis_client import create_redis
+from tests.cluster import Cluster, Node
 from tests.conftest import free_port, running
 
 
@@ -26,6 +29,45 @@ async def test_every_pooled_connection_outlives_a_restart(
             kill(process)
         with running(server.command(), port=server.port, log=log):
             assert [int(await redis.get("n")) for _ in range(5)] == [4] * 5
+
+
+async def test_a_cluster_is_looked_for_when_it_is_used(tmp_path: Path) -> None:
+    cluster = Cluster([Node(tmp_path / str(n)) for n in range(3)])
+    async with create_redis(cluster.url, timeout_s=5) as redis:
+        for _ in range(2):
+            with pytest.raises(RedisError):
+                await redis.get("n")
+        try:
+            await asyncio.to_thread(cluster.form)
+            await redis.set("n", 1)
+            assert await redis.get("n") == b"1"
+        finally:
+            for node in cluster.nodes:
+                node.kill()
+        with pytest.raises(RedisError):
+            await redis.get("n")
+
+
+async def test_a_client_follows_its_slot_and_outlives_its_node(cluster: Cluster) -> None:
+    async with create_redis(cluster.url, timeout_s=5) as redis:
+        await redis.set(LATEST_KEY, "v1")
+        source, target = await asyncio.to_thread(cluster.begin_to_move, LATEST_KEY)
+        await asyncio.to_thread(cluster.end_move, LATEST_KEY, source, target)
+        assert await redis.get(LATEST_KEY) == b"v1"
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.set(LATEST_KEY, "v2").get(LATEST_KEY)
+            assert await pipe.execute() == [True, b"v2"]
+        source, target = await asyncio.to_thread(cluster.begin_to_move, LATEST_KEY)
+        await asyncio.to_thread(cluster.end_move, LATEST_KEY, source, target)
+        async with redis.pipeline(transaction=True) as pipe:
+            assert await pipe.set(LATEST_KEY, "v3").execute() == [True]
+        owner = await asyncio.to_thread(cluster.owner_of, LATEST_KEY)
+        owner.kill()
+        with pytest.raises(RedisError):
+            await redis.get(LATEST_KEY)
+        owner.start()
+        await asyncio.to_thread(cluster.wait_until_whole)
+        assert await redis.get(LATEST_KEY) == b"v3"
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -1,18 +1,14 @@
 """The same episodes in one process, in several, and on a Ray cluster of two nodes."""
 
-import importlib.util
 import json
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from simulator.adapters.world_files import load_world
@@ -24,14 +20,11 @@ from simulator.core.world import make_dynamics
 from simulator.engines import EngineError, play_in_processes
 from simulator.rollout import Playbacks, simulate
 from tests.conftest import free_port
+from tests.on_ray import needs_ray, run_with_ray
 from tests.unit.simulator.worlds import make_small_dynamics
 
 DYNAMICS = make_small_dynamics()
 COLUMNS = ("episode", "user", "position", "track", "time", "propensity", "fell_back")
-
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="ray is not installed: the extra `ray`"
-)
 
 
 @pytest.fixture(scope="module")
@@ -141,31 +134,6 @@ finally:
     cluster.shutdown()
 sys.exit(code)
 """
-
-
-@pytest.fixture
-def ray_folder() -> Iterator[Path]:
-    """Give a short path, for the cluster's sockets; see that no process of it is left."""
-    folder = Path(tempfile.mkdtemp(prefix="ray"))
-    yield folder
-    left = [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info)]
-    for pid in left:
-        psutil.Process(pid).kill()
-    shutil.rmtree(folder, ignore_errors=True)
-    assert left == []
-
-
-def run_with_ray(code: str, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
-    without = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        env={**without, **environment},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
 
 
 @needs_ray

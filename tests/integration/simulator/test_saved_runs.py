@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from simulator.adapters.extras import MissingExtraError, import_extra
+from shared.extras import MissingExtraError, import_extra
 from simulator.adapters.pictures import Curve, PictureError, draw_rewards
 from simulator.adapters.playback_table import PlaybackTable, TableFileError
 from simulator.adapters.saved_runs import RunFolder, RunManifest, SavedRunError, load_run

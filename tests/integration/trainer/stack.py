@@ -14,6 +14,7 @@ import numpy.typing as npt
 import psutil
 from asgi_lifespan import LifespanManager
 
+from analysis.__main__ import main as analyse
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.logger.adapters.partitions import Partitions, month_of
 from services.trainer.app import create_app
@@ -133,3 +134,9 @@ async def wait_for_epoch(client: httpx.AsyncClient, job_id: str, epoch: int) -> 
             if job["progress"].get("epoch", 0) >= epoch:
                 return
             await asyncio.sleep(0.01)
+
+
+async def export_events(dsn: str, to: str) -> None:
+    """Export the log as `python -m analysis export` does."""
+    arguments = ["export", "--format", "parquet", "--to", to, "--dsn", dsn]
+    assert await asyncio.to_thread(analyse, arguments) == 0

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from deploy.local.servers import PostgresServer
 from services.trainer.__main__ import main
 from services.trainer.settings import Settings
 from shared.artifacts import fetch_latest_version, fetch_model
 from shared.catalog import Catalog
+from tests.integration.trainer.stack import export_events
 from tests.unit.trainer.logs import block_of, make_block_playbacks, make_blocks
 
 QUICK = ["--dim", "8", "--neighbours", "5"]
@@ -47,6 +49,19 @@ def fit_arguments(files: Path, *more: str) -> list[str]:
     paths = {"--log": "data.json", "--tracks": "tracks.json", "--out": "out.json"}
     named = [word for name, file in paths.items() for word in (name, str(files / file))]
     return ["fit", *named, *QUICK, *more]
+
+
+@pytest.mark.usefixtures("playbacks")
+async def test_an_exported_log_becomes_recommendations(
+    files: Path, database: PostgresServer, catalog: Catalog
+) -> None:
+    url = str(files / "events")
+    await export_events(database.dsn, url)
+    arguments = fit_arguments(files)
+    place = arguments.index("--log")
+    arguments[place : place + 2] = ["--events", url]
+    assert await asyncio.to_thread(main, arguments) == 0
+    assert len((files / "out.json").read_text().splitlines()) == len(catalog)
 
 
 def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

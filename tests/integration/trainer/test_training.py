@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -23,6 +24,7 @@ from shared.catalog import Catalog
 from tests.integration.trainer.stack import (
     QUICK,
     empty_events,
+    export_events,
     finish,
     serving,
     store_playbacks,
@@ -79,6 +81,23 @@ async def test_a_session_training_publishes_what_a_session_recommender_reads(
     assert model.arrays["track_embedding"].shape == (len(catalog), 4)
     recommendations = await client.get(f"/models/{job['model_version']}/tracks_with_recs")
     assert len(recommendations.text.splitlines()) == len(catalog)
+
+
+@pytest.mark.usefixtures("playbacks")
+async def test_a_training_on_exported_files_learns_what_one_on_postgres_does(
+    settings: Settings, database: PostgresServer, redis: Redis, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "log" / "events")
+    await export_events(database.dsn, url)
+    allowing = settings.model_copy(update={"sources": (str(tmp_path / "log"),)})
+    async with serving(allowing) as client:
+        refused = await client.post("/train", json=QUICK | {"source": str(tmp_path)})
+        assert (refused.status_code, refused.json()["field"]) == (422, "source")
+        jobs = [await train(client, source=source) for source in ("postgres", url)]
+    assert [job["status"] for job in jobs] == ["succeeded"] * 2, jobs
+    there, here = [await fetch_model(redis, job["model_version"]) for job in jobs]
+    assert here.manifest.parameters["source"] == url
+    assert here.manifest.checksums == there.manifest.checksums
 
 
 async def test_a_session_training_without_a_taste_in_the_log_says_so(

@@ -2,8 +2,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from services.logger.adapters.metrics import Metrics
 from services.logger.consumer import Consumer, ConsumerOptions
+from shared.event_stream import StreamLag
 from tests.fakes import InMemoryEventStore, InMemoryEventStream
 from tests.unit.logger.factories import POISON, make_payload
 
@@ -110,3 +113,20 @@ async def test_a_consumer_that_is_far_behind_says_so() -> None:
 
 async def test_a_consumer_that_has_not_started_is_not_ready() -> None:
     assert make_consumer(InMemoryEventStream(), InMemoryEventStore()).state().startswith("down")
+
+
+class UnmeasurableStream(InMemoryEventStream):
+    """A stream of which a part is away: the rest can be read."""
+
+    async def lag(self) -> StreamLag:
+        raise RedisConnectionError("a part is away")
+
+
+async def test_maintenance_that_fails_holds_nothing_up() -> None:
+    stream, store = UnmeasurableStream(), InMemoryEventStore()
+    consumer = make_consumer(stream, store)
+    async with consuming(consumer):
+        for n in range(5):
+            await stream.append([make_payload(n)])
+            await until(lambda n=n: len(store.rows) == n + 1)  # type: ignore[misc]
+    assert not stream.entries

@@ -175,6 +175,9 @@ class FixedModels:
     async def watch(self) -> None:
         """Have nothing to look for."""
 
+    async def close(self) -> None:
+        """Have nothing to close."""
+
     def problem(self) -> str | None:
         """Be ready."""
         return None

@@ -88,7 +88,9 @@ def test_groups_are_those_of_the_plain_loop_over_sessions() -> None:
         root @ root.transpose(1, 2), torch.from_numpy(3 * rng.normal(size=(60, DIM))).float()
     )
     before = rng.integers(0, 3, 60)
-    label = Groups(beliefs, n_users=6).settle(told, user, before, n_rounds=2)
+    label = Groups(beliefs.interest_centre, variance=beliefs.scale("interest"), n_users=6).settle(
+        told, user, before, n_rounds=2
+    )
 
     y = beliefs.scale("interest")
     expected = before.copy()

@@ -23,6 +23,7 @@ from services.trainer.core.session.listeners import update_listeners
 from services.trainer.core.session.plays import Plays
 from services.trainer.core.session.start import Start, fit_start, no_start
 from services.trainer.core.session.tracks import update_tracks
+from services.trainer.core.workers import HERE, Workers
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def fit_beliefs(
     plan: Plan = COLD,
     start: Start | None = None,
     checkpoints: Checkpoints | None = None,
+    workers: Workers = HERE,
 ) -> Beliefs:
     """Fit all that is believed.
 
@@ -74,6 +76,7 @@ def fit_beliefs(
         plan: Of the iterations.
         start: Where to start from, if not from a rough model of these plays.
         checkpoints: Where to go on, if the same ran before; told of every iteration.
+        workers: Who updates interests and groups sessions.
 
     Raises:
         TrainingError: If the beliefs leave the finite numbers.
@@ -102,7 +105,9 @@ def fit_beliefs(
     for iteration in range(n_done, plan.n_iterations):
         if checkpoints is not None:
             checkpoints.save(take_snapshot(beliefs, genres, n_done=iteration))
-        loss, track_loss = _iterate(beliefs, genres, iteration=iteration, plan=plan)
+        loss, track_loss = _iterate(
+            beliefs, genres, iteration=iteration, plan=plan, workers=workers
+        )
         report("training", epoch=iteration + 1, train=loss, track_loss=track_loss)
     if checkpoints is not None:
         checkpoints.save(take_snapshot(beliefs, genres, n_done=plan.n_iterations))
@@ -110,11 +115,11 @@ def fit_beliefs(
 
 
 def _iterate(
-    beliefs: Beliefs, genres: Genres, *, iteration: int, plan: Plan
+    beliefs: Beliefs, genres: Genres, *, iteration: int, plan: Plan, workers: Workers
 ) -> tuple[float, float]:
     """Update everything once; return the losses before interests and before tracks."""
     genres.wants_mixture = iteration >= plan.genres_from
-    loss = update_interests(beliefs)
+    loss = update_interests(beliefs, workers)
     update_listeners(beliefs)
     if iteration > 0:
         update_centres(beliefs)
@@ -123,7 +128,8 @@ def _iterate(
     if iteration in plan.regroup_after:
         n_rounds = 2 if iteration == 0 else 1  # the first groups are of first tracks alone
         anchors = derive_anchors(beliefs)
-        beliefs.set_interests(regroup_sessions(beliefs, anchors, n_rounds=n_rounds))
+        groups = regroup_sessions(beliefs, anchors, n_rounds=n_rounds, workers=workers)
+        beliefs.set_interests(groups)
         start_interests(beliefs)
     return loss, track_loss
 

@@ -22,7 +22,7 @@ from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.groups import make_blocks
 from services.trainer.core.session.interests import MAX_INTERESTS
 from services.trainer.core.session.plays import Index
-from services.trainer.core.session.threads import run_side_by_side
+from services.trainer.core.workers import HERE, Workers
 
 N_USERS = 400  # at a time: their sessions' precisions are some tens of megabytes
 
@@ -39,30 +39,80 @@ class Told:
         return Told(self.precision[rows], self.pull[rows])
 
 
-def regroup_sessions(beliefs: Beliefs, anchors: Anchors, *, n_rounds: int = 1) -> Index:
+@dataclass(frozen=True)
+class Log:
+    """What the sessions of all users are told by.
+
+    Attributes:
+        around, interest: Variances w and y of a coordinate.
+        centre: m, (d,).
+        anchor: Expected interest of each session, by its first track, (n_sessions, d).
+        session_user: User of each session, (n_sessions,).
+        before: Label of each session's group among its user's, 0 to 2, (n_sessions,).
+        session: Of each playback, (n_plays,).
+        weight, target: Of the playbacks' messages, (n_plays,).
+        track_cavity: Track of each playback, without it, (n_plays, d).
+        slope: Of its listener, (n_plays,).
+        n_rounds: How often each session is placed.
+    """
+
+    around: float
+    interest: float
+    centre: Tensor
+    anchor: Tensor
+    session_user: Index
+    before: Index
+    session: Index
+    weight: Tensor
+    target: Tensor
+    track_cavity: Tensor
+    slope: Tensor
+    n_rounds: int
+
+
+def regroup_sessions(
+    beliefs: Beliefs, anchors: Anchors, *, n_rounds: int = 1, workers: Workers = HERE
+) -> Index:
     """Group each user's sessions anew, from the groups that there are, some rounds over.
 
     Returns:
         Number of each session's group, all from 0 without a gap, (n_sessions,).
     """
-    before = _number_within_users(beliefs)
     weight, target, _ = beliefs.make_messages(beliefs.from_interest)
     user = beliefs.plays.session_user
+    log = Log(
+        around=beliefs.scale("around"),
+        interest=beliefs.scale("interest"),
+        centre=beliefs.interest_centre,
+        anchor=anchors.mean[beliefs.first],
+        session_user=user,
+        before=_number_within_users(beliefs),
+        session=beliefs.plays.session,
+        weight=weight,
+        target=target,
+        track_cavity=beliefs.track_cavity,
+        slope=beliefs.slope[beliefs.user_of],
+        n_rounds=n_rounds,
+    )
     label = np.zeros(len(user), dtype=np.int64)
-
-    def settle(part: tuple[Index, Index]) -> None:
-        sessions, plays = part
-        told = _gather(
-            beliefs, anchors, sessions=sessions, plays=plays, weight=weight, target=target
-        )
-        groups = Groups(beliefs, n_users=N_USERS)
-        label[sessions] = groups.settle(
-            told, user[sessions] % N_USERS, before[sessions], n_rounds=n_rounds
-        )
-
-    run_side_by_side(settle, _split_by_users(beliefs))  # parts have no session in common
+    parts = list(_split_by_users(beliefs))  # they have no session in common
+    settled = workers.map(settle_users, log, parts, in_threads=True)
+    for (sessions, _), labels in zip(parts, settled, strict=True):
+        label[sessions] = labels
     dense: Index = np.unique(user * MAX_INTERESTS + label, return_inverse=True)[1]
     return dense
+
+
+def settle_users(log: Log, part: tuple[Index, Index]) -> Index:
+    """Group the sessions of some users, given the rows of all their sessions and playbacks."""
+    sessions, plays = part
+    groups = Groups(log.centre, variance=log.interest, n_users=N_USERS)
+    return groups.settle(
+        _gather(log, sessions, plays),
+        log.session_user[sessions] % N_USERS,
+        log.before[sessions],
+        n_rounds=log.n_rounds,
+    )
 
 
 class Groups:
@@ -73,10 +123,10 @@ class Groups:
         count: Sessions, (3 n,).
     """
 
-    def __init__(self, beliefs: Beliefs, *, n_users: int) -> None:
-        """Begin with empty groups, which the prior alone tells of."""
-        y, n_groups = beliefs.scale("interest"), n_users * MAX_INTERESTS
-        self.prior = Told(torch.eye(beliefs.dim) / y, beliefs.interest_centre / y)
+    def __init__(self, centre: Tensor, *, variance: float, n_users: int) -> None:
+        """Begin with empty groups, which the prior alone tells of: N(centre, variance I)."""
+        n_groups = n_users * MAX_INTERESTS
+        self.prior = Told(torch.eye(len(centre)) / variance, centre / variance)
         self.precision = self.prior.precision.repeat(n_groups, 1, 1)
         self.pull = self.prior.pull.repeat(n_groups, 1)
         self.count = torch.zeros(n_groups, dtype=torch.long)
@@ -211,26 +261,17 @@ def _split_by_users(beliefs: Beliefs) -> Iterator[tuple[Index, Index]]:
     yield from zip(sessions, plays, strict=True)
 
 
-def _gather(
-    beliefs: Beliefs,
-    anchors: Anchors,
-    *,
-    sessions: Index,
-    plays: Index,
-    weight: Tensor,
-    target: Tensor,
-) -> Told:
-    """Gather what sessions tell; `weight` and `target` are of all playbacks' messages."""
-    w, y, d = beliefs.scale("around"), beliefs.scale("interest"), beliefs.dim
-    first = beliefs.first[torch.from_numpy(sessions)]
-    pull = anchors.mean[first] / w - beliefs.interest_centre / y
+def _gather(log: Log, sessions: Index, plays: Index) -> Told:
+    """Gather what sessions tell, given the rows of all their playbacks."""
+    w, y, d = log.around, log.interest, len(log.centre)
+    pull = log.anchor[torch.from_numpy(sessions)] / w - log.centre / y
     precision = ((1 / w - 1 / y) * torch.eye(d)).repeat(len(sessions), 1, 1)
-    place = np.zeros(len(beliefs.plays.first), dtype=np.int64)
+    place = np.zeros(len(log.session_user), dtype=np.int64)
     place[sessions] = np.arange(len(sessions))
-    for block in make_blocks(place[beliefs.plays.session[plays]], len(sessions)):
+    for block in make_blocks(place[log.session[plays]], len(sessions)):
         rows = torch.from_numpy(plays)[block.rows]
-        h = beliefs.make_design(beliefs.track_cavity, rows)
-        own = weight[rows] * block.mask
+        h = log.track_cavity[rows] * log.slope[rows][..., None]
+        own = log.weight[rows] * block.mask
         precision[block.ids] += (h * own[..., None]).transpose(1, 2) @ h
-        pull[block.ids] += ((own * target[rows])[:, None] @ h)[:, 0]
+        pull[block.ids] += ((own * log.target[rows])[:, None] @ h)[:, 0]
     return Told(precision, pull)

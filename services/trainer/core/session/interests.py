@@ -1,5 +1,7 @@
 """Which sessions share an interest, and what is believed of each."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from services.trainer.core.session.covariances import make_covariances
 from services.trainer.core.session.groups import Block
 from services.trainer.core.session.likelihood import remove_own
 from services.trainer.core.session.plays import Index
-from services.trainer.core.session.threads import run_side_by_side
+from services.trainer.core.workers import HERE, Workers
 
 MAX_INTERESTS = 3  # of a user
 MIN_COSINE = 0.3  # to the sum of a group, to join it
@@ -64,36 +66,82 @@ def start_interests(beliefs: Beliefs) -> None:
     beliefs.from_interest = norms / precision[beliefs.interest_of]
 
 
-def update_interests(beliefs: Beliefs) -> float:
+@dataclass(frozen=True)
+class Evidence:
+    """What every interest's update reads.
+
+    Attributes:
+        precision, pull: Of the prior and first tracks, per interest, (n_interests,) and
+            (n_interests, d).
+        weight, target: Of the playbacks' messages, (n_plays,).
+        track_cavity: Track of each playback, without it, (n_plays, d).
+        slope: Of its listener, (n_plays,).
+    """
+
+    precision: Tensor
+    pull: Tensor
+    weight: Tensor
+    target: Tensor
+    track_cavity: Tensor
+    slope: Tensor
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A block of interests after its update.
+
+    Attributes:
+        mean, diagonal: Of their posteriors, (b, d).
+        total: Sum of their covariances, less what it was by the prior and first tracks, (d, d).
+        cavity, variance: Of their playbacks in the block's order, (m, d) and (m,).
+    """
+
+    mean: Tensor
+    diagonal: Tensor
+    total: Tensor
+    cavity: Tensor
+    variance: Tensor
+
+
+def update_interests(beliefs: Beliefs, workers: Workers = HERE) -> float:
     """Update every interest from its playbacks and first tracks; return the mean loss before.
 
     With h = s e: precision = prior + sum w h h', mean = covariance (pull + sum w h target).
     """
     weight, target, loss = beliefs.make_messages(beliefs.from_interest)
     precision, pull = _prior(beliefs)
+    slope = beliefs.slope[beliefs.user_of]
+    evidence = Evidence(precision, pull, weight, target, beliefs.track_cavity, slope)
     mean, eye = pull / precision[:, None], torch.eye(beliefs.dim)
     diagonal = (1 / precision)[:, None].repeat(1, beliefs.dim)
-
-    def update(block: Block) -> Tensor:
-        """Return the sum of the covariances, less what it was by the prior and first tracks."""
-        ids, y = block.ids, target[block.rows]
-        h = beliefs.make_design(beliefs.track_cavity, block.rows)
-        w = weight[block.rows] * block.mask
-        covariance = make_covariances(precision[ids], h, w)
-        push = pull[ids] + ((w * y)[:, None] @ h)[:, 0]
-        mean[ids] = covariance.apply(push[:, None])[:, 0]
-        diagonal[ids] = covariance.diagonal()
-        moved = covariance.apply(h)
-        cavity, variance = remove_own(moved, mean[ids], design=h, weight=w, target=y)
-        beliefs.interest_cavity[block.flat] = cavity.flatten(0, 1)[block.filled]
-        beliefs.from_interest[block.flat] = variance.flatten()[block.filled]
-        return covariance.total() - eye * (1 / precision[ids]).sum()
-
-    told = run_side_by_side(update, beliefs.interest_blocks)  # blocks have no row in common
-    total = sum(told, start=eye * (1 / precision).sum())
+    total = eye * (1 / precision).sum()
+    updates = workers.map(update_block, evidence, beliefs.interest_blocks, in_threads=True)
+    for block, updated in zip(beliefs.interest_blocks, updates, strict=True):
+        mean[block.ids], diagonal[block.ids] = updated.mean, updated.diagonal
+        total += updated.total
+        beliefs.interest_cavity[block.flat] = updated.cavity
+        beliefs.from_interest[block.flat] = updated.variance
     beliefs.interest, beliefs.interest_diagonal, beliefs.interest_sum = mean, diagonal, total
     beliefs.refresh_both()
     return loss
+
+
+def update_block(evidence: Evidence, block: Block) -> Updated:
+    """Update the interests of a block; they depend on no other."""
+    target, precision = evidence.target[block.rows], evidence.precision[block.ids]
+    h = evidence.track_cavity[block.rows] * evidence.slope[block.rows][..., None]
+    weight = evidence.weight[block.rows] * block.mask
+    covariance = make_covariances(precision, h, weight)
+    push = evidence.pull[block.ids] + ((weight * target)[:, None] @ h)[:, 0]
+    mean = covariance.apply(push[:, None])[:, 0]
+    cavity, variance = remove_own(covariance.apply(h), mean, design=h, weight=weight, target=target)
+    return Updated(
+        mean=mean,
+        diagonal=covariance.diagonal(),
+        total=covariance.total() - torch.eye(h.shape[2]) * (1 / precision).sum(),
+        cavity=cavity.flatten(0, 1)[block.filled],
+        variance=variance.flatten()[block.filled],
+    )
 
 
 def update_centres(beliefs: Beliefs) -> None:

@@ -19,6 +19,7 @@ from services.trainer.core.session.fitting import ABSORB, COLD, WARM, Plan, fit_
 from services.trainer.core.session.plays import prepare_plays
 from services.trainer.core.session.start import continue_from
 from services.trainer.core.spread import evaluate_diversity, evaluate_spread
+from services.trainer.core.workers import HERE, Workers
 from shared.catalog import Catalog
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -47,6 +48,7 @@ def fit_session(
     report: Report,
     checkpoints: Checkpoints,
     warm: Arrays | None = None,
+    workers: Workers = HERE,
 ) -> FittedSession:
     """Fit beliefs to the earlier sessions, judge them by the later ones, then take those in.
 
@@ -58,7 +60,7 @@ def fit_session(
     """
     prepare_plays(log, catalog)  # its complaints are about the whole log
     plan = COLD if warm is None else WARM
-    fitting = _Fitting(catalog, parameters, report)
+    fitting = _Fitting(catalog, parameters, report, workers)
     judgement = None
     if parameters.held_out > 0:
         held_out = collect_plays(log, catalog)
@@ -84,6 +86,7 @@ class _Fitting:
     catalog: Catalog
     parameters: TrainingParameters
     report: Report
+    workers: Workers
 
     def fit(
         self,
@@ -112,6 +115,7 @@ class _Fitting:
             plan=plan,
             start=None if warm is None else continue_from(warm, plays),
             checkpoints=checkpoints,
+            workers=self.workers,
         )
 
     def find_neighbours(
@@ -126,6 +130,7 @@ class _Fitting:
             anchors=wanted,
             candidates=self.count_plays(beliefs) > 0,
             k=self.parameters.neighbours,
+            workers=self.workers,
         )
 
     def count_plays(self, beliefs: Beliefs) -> npt.NDArray[np.int64]:
