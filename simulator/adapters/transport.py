@@ -21,13 +21,21 @@ class Transport(httpx.AsyncBaseTransport):
     httpx to whoever wants it; the time limit is the transport's own all the same.
     """
 
-    def __init__(self, url: str | httpx.URL, *, timeout_s: float, max_connections: int) -> None:
+    def __init__(
+        self,
+        url: str | httpx.URL,
+        *,
+        timeout_s: float,
+        max_connections: int,
+        keepalive_s: float = _KEEPALIVE_S,
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             url: Of the service; its path does not matter.
             timeout_s: Of an exchange, all in all: waiting for a connection, connecting, the answer.
             max_connections: At once; further exchanges wait.
+            keepalive_s: How long a connection may be idle and still be used.
 
         Raises:
             httpx.InvalidURL: If it is none, or its port is.
@@ -42,6 +50,7 @@ class Transport(httpx.AsyncBaseTransport):
         if self._port > _MOST_PORT:
             raise httpx.InvalidURL(f"no port {self._port}")
         self._timeout_s = timeout_s
+        self._keepalive_s = keepalive_s
         self._deadlines = Deadlines(timeout_s)
         self._slots = asyncio.Semaphore(max_connections)
         self._idle: list[Connection] = []  # the one used last is used next
@@ -123,7 +132,7 @@ class Transport(httpx.AsyncBaseTransport):
         )
 
     def _take(self) -> Connection | None:
-        oldest_s = asyncio.get_running_loop().time() - _KEEPALIVE_S
+        oldest_s = asyncio.get_running_loop().time() - self._keepalive_s
         while self._idle:
             connection = self._idle.pop()
             if connection.is_reusable and connection.idle_since_s > oldest_s:
