@@ -141,7 +141,7 @@ class Transport(httpx.AsyncBaseTransport):
         return None
 
     def _keep(self, connection: Connection) -> None:
-        if self._is_closed or not connection.is_reusable:
+        if self._is_closed:
             connection.drop()
             return
         connection.idle_since_s = asyncio.get_running_loop().time()
