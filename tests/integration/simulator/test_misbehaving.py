@@ -77,7 +77,7 @@ def play(world: Path, folder: Path, url: str) -> int:
         (close, "gave up after 0.5 s"),
         (close_within_the_body, "gave up after 0.5 s"),
         (drip, "no answer within 0.3 s; gave up after 0.5 s"),
-        (speak_something_else, "does not speak HTTP: Bad status line"),
+        (speak_something_else, "does not speak HTTP: Expected HTTP/"),
     ],
 )
 def test_a_fault_is_named_and_loses_nothing(
