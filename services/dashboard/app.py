@@ -34,7 +34,7 @@ from services.dashboard.rendering import STATIC, Pages
 from services.dashboard.settings import Settings
 from services.dashboard.state import State
 from services.dashboard.tokens import Tokens
-from shared.experiments import load_experiments
+from shared.definitions import load_experiments
 from shared.http import (
     ProblemError,
     install_error_map,
@@ -86,6 +86,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         load_experiments(settings.experiments),
         fresh_s=settings.fresh_s,
         seconds=adapters.seconds,
+        now=adapters.now,
     )
     page_maker = Pages(Tokens())
 

@@ -25,7 +25,7 @@ from services.recommender.core.policies import pinned_versions
 from services.recommender.openapi import install_openapi
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
-from shared.experiments import load_experiments
+from shared.definitions import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
 from shared.tasks import in_background
@@ -53,7 +53,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     index = make_catalog_index(catalog)
     experiments = load_experiments(settings.experiments)
     decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
-    metrics = Metrics(experiments.serving, adapters.clock)
+    metrics = Metrics(experiments.serving_names, adapters.clock)
     store = adapters.store or _create_store(settings, metrics)
     models = adapters.models or ModelHolder(
         settings.redis_url,

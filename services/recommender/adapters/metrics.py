@@ -18,8 +18,8 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class Metrics:
     """Counters of one application, in a registry of its own."""
 
-    def __init__(self, serving: str, clock: Clock) -> None:
-        """Register them; `serving` names the experiment whose treatment recommends."""
+    def __init__(self, serving: tuple[str, ...], clock: Clock) -> None:
+        """Register them; `serving` names the experiments whose treatments recommend."""
         self.registry = registry = CollectorRegistry()
         self._serving = serving
         self._shown: str | None = None
@@ -88,7 +88,7 @@ class Metrics:
         # A labelled child is found by a lock and a hash of all labels: once per combination.
         self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
-        self._exposed: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._exposed: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
     def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Record how long an answer took; a route is a template: ids must not become labels."""
@@ -100,7 +100,8 @@ class Metrics:
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
-        for name, treatment in event.experiments.items():
+        arms = event.experiments
+        for name, treatment in arms.items():
             arm = self._arms.get((name, treatment))
             if arm is None:
                 metrics = (self._listened, self._playbacks, self._sessions)
@@ -111,17 +112,20 @@ class Metrics:
             if event.message == "last":
                 arm[2].inc()
         if event.recommender is not None:
-            treatment = event.experiments.get(self._serving, "default")
-            self._count_exposure(treatment, event.recommender, event.latency or 0.0)
+            served = next(
+                ((name, arms[name]) for name in self._serving if name in arms),
+                (self._serving[0], "default"),
+            )
+            self._count_exposure(served, event.recommender, event.latency or 0.0)
         for reason in event.fallback.split(",") if event.fallback else ():
             self._fallbacks.labels(reason).inc()
 
-    def _count_exposure(self, treatment: str, recommender: str, latency_s: float) -> None:
-        found = self._exposed.get((treatment, recommender))
+    def _count_exposure(self, arm: tuple[str, str], recommender: str, latency_s: float) -> None:
+        found = self._exposed.get((*arm, recommender))
         if found is None:
-            exposures = self._exposures.labels(self._serving, treatment, recommender)
-            found = exposures, self._decisions.labels(self._serving, treatment)
-            self._exposed[treatment, recommender] = found
+            exposures = self._exposures.labels(*arm, recommender)
+            found = exposures, self._decisions.labels(*arm)
+            self._exposed[*arm, recommender] = found
         found[0].inc()
         found[1].observe(latency_s)
 

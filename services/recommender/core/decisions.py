@@ -22,7 +22,7 @@ from services.recommender.core.sessions import (
     append_playback,
     read_history,
 )
-from shared.events import Event, make_event_id, truncate_to_milliseconds
+from shared.events import Event, make_event_id, read_milliseconds, truncate_to_milliseconds
 from shared.experiments import ExperimentSet
 
 _encode = msgspec.json.Encoder().encode
@@ -105,12 +105,14 @@ class Decider:
         started = self._clock.seconds()
         now = truncate_to_milliseconds(self._clock.now())
         session = state.session or Session(make_event_id(now), report.track, 0, ())
-        treatment, assigned = self._experiments.assign(report.user)
+        # By the session's start, which its id tells: no session changes treatments.
+        assignment = self._experiments.assign(report.user, read_milliseconds(session.session))
+        assigned = assignment.names
         if report.message == "last":
             answer = Answer(user=report.user, session=session.session, fallback=fault)
             after = None
         else:
-            policy = self._policies[treatment.name]
+            policy = self._policies[assignment.experiment, assignment.treatment.name]
             history = _extend_history(policy, session, report)
             context = self._context(policy, report, session, models)
             if policy.remembers:
@@ -133,8 +135,9 @@ class Decider:
 
     def open_session(self, user: int, models: Models) -> OpenSession:
         """Open a session whose state stays with the caller, who reports in order and only once."""
-        treatment, _ = self._experiments.assign(user)
-        policy = self._policies[treatment.name]
+        at_ms = 1000 * self._clock.now().timestamp()
+        assignment = self._experiments.assign(user, at_ms)
+        policy = self._policies[assignment.experiment, assignment.treatment.name]
         return OpenSession(policy, models, self._catalog, seed=self._seed, user=user)
 
     def _context(self, policy: Policy, report: Report, session: Session, models: Models) -> Context:
