@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from services.recommender.adapters.commit_spool import CommitSpool
+from services.recommender.adapters.definition_announcer import Announcer, DefinitionAnnouncer
 from services.recommender.adapters.metrics import Metrics, RequestMetrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.redis_connection import RedisConnection
@@ -25,6 +26,7 @@ from services.recommender.core.policies import pinned_versions
 from services.recommender.openapi import install_openapi
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
+from shared.definition_log import make_load
 from shared.definitions import load_experiments
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
@@ -37,6 +39,7 @@ class Adapters:
 
     store: SessionStore | None = None
     models: ModelSource | None = None
+    announcer: Announcer | None = None
     clock: Clock = field(default_factory=Clock)
 
 
@@ -64,8 +67,12 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         metrics=metrics,
         clock=adapters.clock,
     )
+    load = make_load(experiments, adapters.clock.now())
+    announcer = adapters.announcer or DefinitionAnnouncer(
+        settings.redis_url, load, interval_s=settings.announce_s
+    )
     state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
-    return _assemble(state, max_in_flight=settings.max_in_flight)
+    return _assemble(state, announcer, max_in_flight=settings.max_in_flight)
 
 
 def create_worker_app() -> FastAPI:
@@ -101,13 +108,17 @@ def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
     )
 
 
-def _assemble(state: State, *, max_in_flight: int) -> FastAPI:
+def _assemble(state: State, announcer: Announcer, *, max_in_flight: int) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
-        async with in_background(models.watch()), in_background(store.deliver()):
+        async with (
+            in_background(models.watch()),
+            in_background(announcer.watch()),
+            in_background(store.deliver()),
+        ):
             yield state
         await store.close()
 

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
         spool_bytes: Size at which they are refused all the same.
         rest_s: How long Redis is left alone after it failed.
         poll_s: How often to look for another model version.
+        announce_s: How often to look whether Redis still says what definitions are served by.
         max_in_flight: Requests being answered at once; more get 429.
     """
 
@@ -47,4 +48,5 @@ class Settings(BaseSettings):
     spool_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     rest_s: Positive = 1.0
     poll_s: Positive = 0.5
+    announce_s: Positive = 5.0
     max_in_flight: Annotated[int, Field(ge=1)] = 1000
