@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from analysis.commands import aa, plan, results
+from analysis.commands import aa, off_policy, plan, results
 
-COMMANDS = {"results": results, "plan": plan, "aa": aa}
+COMMANDS = {"results": results, "plan": plan, "aa": aa, "off-policy": off_policy}
 DEFAULT = "results"  # `python -m analysis NAME` is `python -m analysis results NAME`
 
 

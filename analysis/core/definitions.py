@@ -1,6 +1,7 @@
 """What was defined when: how an experiment stands, and what changed while it ran."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -63,7 +64,7 @@ def describe_changes(
 ) -> list[str]:
     """Say what became different in an experiment between its first and its last event."""
     lines = []
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         if not first_at < after.valid_from <= last_at:
             continue
         one = before.definitions.by_name.get(experiment)

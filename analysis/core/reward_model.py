@@ -1,6 +1,7 @@
 """A model of the listened time, learnt from the log: what doubly robust estimates start from."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,9 +92,9 @@ def _describe(options: Options, means: tuple[Array, Array], tracks: Tracks) -> A
     by_first = (tracks.artists[rows] == tracks.artists[first]).astype(float)
     n_same = np.minimum(options.n_same_artist, 5) / 5.0
     step = np.log(options.step)[:, None] / 3.0
-    columns = (1.0, known, is_first, step, like_first, like_last, by_first, n_same)
-    columns += (known * like_first, known * by_first, like_first * n_same)
-    columns += tuple(mean[rows] for mean in means)
+    columns: list[Any] = [1.0, known, is_first, step, like_first, like_last, by_first, n_same]
+    columns += [known * like_first, known * by_first, like_first * n_same]
+    columns += [mean[rows] for mean in means]
     return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
 
@@ -102,10 +103,10 @@ def _means(served: IntArray, reward: Array, tracks: Tracks) -> tuple[Array, Arra
     centred = reward - reward.mean()
     n_tracks, n_artists = len(tracks), int(tracks.artists.max()) + 1
     of_artist = tracks.artists[served]
-    artist = np.bincount(of_artist, centred, n_artists) / (
+    artist: Array = np.bincount(of_artist, centred, n_artists) / (
         np.bincount(of_artist, minlength=n_artists) + PRIOR_EXPOSURES
     )
-    track = np.bincount(served, centred, n_tracks) / (
+    track: Array = np.bincount(served, centred, n_tracks) / (
         np.bincount(served, minlength=n_tracks) + PRIOR_EXPOSURES
     )
     return track, artist[tracks.artists]
@@ -113,5 +114,5 @@ def _means(served: IntArray, reward: Array, tracks: Tracks) -> tuple[Array, Arra
 
 def _fit(features: Array, reward: Array) -> Array:
     gram = features.T @ features + RIDGE * np.eye(features.shape[1])
-    weights: Array = np.linalg.solve(gram, features.T @ reward)
+    weights: Array = np.linalg.solve(gram, features.T @ reward).astype(np.float64)
     return weights

@@ -36,7 +36,7 @@ def estimate_session(
 
     Source: Precup, Sutton & Singh (2000), Eligibility Traces for Off-Policy Policy Evaluation.
     """
-    so_far = np.cumprod(weights, axis=1)
+    so_far: Array = np.cumprod(weights, axis=1).astype(np.float64)
     check_support(so_far[:, -1], users, unit="sessions")
     if not self_normalised:
         values = (so_far * reward).sum(axis=1)

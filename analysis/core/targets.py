@@ -128,6 +128,15 @@ FALLBACKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Serve without a model version.
+MODEL_FREE = ("random", "sticky_artist")
+
+
+def is_computable(recommender: str) -> bool:
+    """Say whether what a recommender serves follows from what the log holds."""
+    return recommender in FALLBACKS
+
+
 def make_target(
     recommender: str, parameters: Mapping[str, Any], *, tracks: Tracks, model: Model
 ) -> Target:
@@ -142,7 +151,7 @@ def make_target(
     Raises:
         UnknownPolicyError: If its choices cannot be computed, or a parameter is wrong.
     """
-    if recommender not in FALLBACKS:
+    if not is_computable(recommender):
         raise UnknownPolicyError(
             f"what {recommender!r} serves cannot be computed from the log (of "
             f"{', '.join(FALLBACKS)} it can): try it live"
@@ -217,4 +226,5 @@ class _Policies:
     def _rows_of(self, artist: int) -> list[int]:
         order, bounds = self._by_artist
         rows: npt.NDArray[np.intp] = order[bounds[artist] : bounds[artist + 1]]
-        return rows.tolist()
+        found: list[int] = rows.tolist()
+        return found
