@@ -1,5 +1,6 @@
 """Where the analysis finds its data."""
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -9,9 +10,13 @@ class Settings(BaseSettings):
     Attributes:
         postgres_dsn: Of the log.
         redis_url: Of model versions.
+        logger_url: Of the logger, which stores what is imported.
+        api_token: That it asks for, if it does.
     """
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_")
 
     postgres_dsn: str = "postgresql://postgres@127.0.0.1:5432/segue"
     redis_url: str = "redis://127.0.0.1:6379/0"
+    logger_url: str = "http://127.0.0.1:5003"
+    api_token: SecretStr | None = None
