@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,18 @@ def find_state(windows: Sequence[Window], experiment: str, at: datetime) -> str:
         return ""
     defined = windows[-1].definitions.by_name.get(experiment)
     return "over" if defined is None else defined.status(1000 * at.timestamp())
+
+
+def list_experiments(
+    windows: Sequence[Window], seen: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """List the users per treatment of all experiments, those without users yet included."""
+    listed = {name: dict(arms) for name, arms in seen.items()}
+    if windows:
+        for name, experiment in windows[-1].definitions.by_name.items():
+            arms = dict.fromkeys((treatment.name for treatment in experiment.treatments), 0)
+            listed[name] = arms | listed.get(name, {})
+    return listed
 
 
 def find_definition(windows: Sequence[Window], experiment: str) -> Experiment | None:

@@ -22,10 +22,12 @@ class Readings:
     Attributes:
         measurements: Its arms and metrics.
         timeline: The same over time; None without events.
+        changes: Of its definition, between the first event and the last.
     """
 
     measurements: Measurements
     timeline: Timeline | None
+    changes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def make_results(readings: Readings, *, weights: Mapping[str, float] | None) -> 
         if measurements.n_conflict_users:
             raise NoDataError("every user was seen under two treatments: nothing to compare")
         raise NoDataError("no event names it yet")
-    comparison = compare(measurements, weights=weights)
+    comparison = compare(measurements, weights=weights, changes=readings.changes)
     return Results(
         comparison=comparison,
         width=timeline.width,
