@@ -28,6 +28,13 @@ def test_the_example_of_experiments_can_be_served() -> None:
     assert {name for _, name in policies} == {"C", "T1", "default"}
 
 
+def test_the_example_of_layers_can_be_served() -> None:
+    page = (ROOT / "docs/experiments.md").read_text()
+    (example,) = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
+    experiments = parse_experiments(example.encode())
+    assert {name for name, _ in make_policies(experiments)} == {"", *experiments.serving_names}
+
+
 def test_every_decision_is_listed() -> None:
     index = (ROOT / "docs/adr/README.md").read_text()
     pages = sorted(path.name for path in ROOT.glob("docs/adr/0*.md"))
