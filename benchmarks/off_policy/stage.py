@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from analysis.core.exposures import Decision, IntArray, LoggedSession, Tracks, replay
 from analysis.core.targets import Model, Target, make_target
-from simulator.core.live_session import LiveSession
+from simulator.core.live_session import LiveSession, open_sessions
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
 
 Array = npt.NDArray[np.float64]
@@ -44,8 +44,8 @@ class Stage:
         dynamics = make_dynamics(self.world)
         generator = np.random.default_rng([self.seed, episodes.start])
         return [
-            self._play_one(LiveSession(dynamics, self.seed, episode), policy, generator, most=most)
-            for episode in episodes
+            self._play_one(session, policy, generator, most=most)
+            for session in open_sessions(dynamics, self.seed, episodes)
         ]
 
     def _play_one(
