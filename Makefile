@@ -68,14 +68,15 @@ docker-logs: .env
 docker-clean: .env
 	@$(COMPOSE) --profile demo down --remove-orphans --volumes
 
-.env: # The containers' database is reachable over a network: it gets a password of its own.
-	@umask 077; password=$$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n'); \
-		sed "s/^POSTGRES_PASSWORD=.*/POSTGRES_PASSWORD=$$password/" .env.example > $@
-	@echo "Created .env from .env.example, with a random database password"
+.env: # The containers' servers are reachable over a network: they get secrets of their own.
+	@umask 077; secret() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }; \
+		sed -e "s/^POSTGRES_PASSWORD=.*/POSTGRES_PASSWORD=$$(secret)/" \
+			-e "s/^SEGUE_API_TOKEN=.*/SEGUE_API_TOKEN=$$(secret)/" .env.example > $@
+	@echo "Created .env from .env.example, with a random database password and API token"
 
 ##@ Development
 
-.PHONY: install test lint browser screenshots format lock bench-serving
+.PHONY: install test lint audit browser screenshots format lock bench-serving
 install: $(STAMP) ## Create .venv and install Segue with its tools
 
 $(STAMP): pyproject.toml constraints.txt
@@ -93,6 +94,9 @@ lint: $(STAMP) ## Check style, types, layers and containers
 	@$(BIN)/docker-compose --file deploy/docker-compose.yml --env-file .env.example --profile demo config --quiet
 	@$(BIN)/hadolint $(DOCKERFILES)
 	@echo "lint: clean"
+
+audit: $(STAMP) ## Look the locked versions up among known vulnerabilities
+	@$(BIN)/python -m deploy.audit
 
 browser: ## Install Chromium, which the tests of the pages and the pictures drive
 	@command -v chromium > /dev/null || { $(SUDO) apt-get update --quiet=2 && \

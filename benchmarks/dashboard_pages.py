@@ -1,31 +1,31 @@
 """Claim: a page takes under 300 ms at a million events, whether its results are there or not yet.
 
-N_EVENTS=1000000 python -m benchmarks.dashboard_pages
+python -m benchmarks.dashboard_pages --events 1000000
 
 Starts a Postgres of its own, fills it as `analysis_speed` does, and asks a dashboard here
-for its pages: at first, while the results are being computed, and then with them.
+for its pages: at first, while the results are being computed, and then with them. The baseline is
+what the results would take from the events themselves.
 """
 
+import argparse
 import asyncio
 import re
 import tempfile
 import time
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from pathlib import Path
-from socket import socket
 from typing import TypeVar
 
-import asyncpg
 import httpx
 from asgi_lifespan import LifespanManager
 
-from benchmarks.analysis_speed import EVENTS, EXPERIMENT, N_EVENTS, TRACKS, running
-from deploy.local.servers import PostgresServer
+from analysis.adapters.measurements import fetch_measurements, open_database
+from analysis.core.comparison import Measurements
+from benchmarks.analysis_speed import EXPERIMENT, fill, running_postgres
 from services.dashboard.adapters.results import PostgresResults
 from services.dashboard.app import create_app
 from services.dashboard.settings import Settings
-from services.logger.adapters.migrate import migrate_async, wait_for_postgres
-from services.logger.adapters.partitions import Partitions, month_of
 
 DEFINITIONS = f"""
 serving: {EXPERIMENT}
@@ -40,29 +40,35 @@ N_REPEATS = 20
 
 def main() -> None:
     """Start Postgres and measure."""
-    with tempfile.TemporaryDirectory(prefix="segue-bench-") as folder, socket() as probe:
-        Path(folder).chmod(0o755)
-        probe.bind(("127.0.0.1", 0))
-        server = PostgresServer(port=probe.getsockname()[1], folder=Path(folder) / "postgres")
-        probe.close()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    n_events = parser.parse_args().events
+    with tempfile.TemporaryDirectory(prefix="segue-bench-") as folder, running_postgres() as dsn:
         definitions = Path(folder) / "experiments.yaml"
         definitions.write_text(DEFINITIONS)
-        with running(server):
-            asyncio.run(run(server.dsn, definitions))
+        asyncio.run(run(dsn, definitions, n_events=n_events))
 
 
-async def run(dsn: str, definitions: Path) -> None:
+async def run(dsn: str, definitions: Path, *, n_events: int) -> None:
     """Fill, ask, print."""
-    await fill(dsn)
+    await fill(dsn, n_events=n_events)
     settings = Settings(postgres_dsn=dsn, experiments=definitions)
     source = PostgresResults(dsn)
     await tell("users per treatment", source.fetch_users_per_arm())
     readings = await tell("results and timeline", source.fetch_readings(EXPERIMENT))
     assert readings.timeline is not None
+    await tell("baseline, results alone, from the events", measure_events(dsn))
     async with LifespanManager(create_app(settings)) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             await measure(client)
+
+
+async def measure_events(dsn: str) -> Measurements:
+    """Ask the events, as bounds that are no midnights do."""
+    async with open_database(dsn) as connection:
+        since = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)
+        return await fetch_measurements(connection, EXPERIMENT, since=since)
 
 
 async def measure(client: httpx.AsyncClient) -> None:
@@ -75,7 +81,7 @@ async def measure(client: httpx.AsyncClient) -> None:
             times.append(time.perf_counter() - began)
             if page.is_error:
                 raise SystemExit(f"{path}: {page.text}")
-            if "aria-busy" not in page.text and re.search(r"\d users|effects-table", page.text):
+            if "aria-busy" not in page.text and re.search("<small>users|effects-table", page.text):
                 break
             await asyncio.sleep(0.2)
         waits = f"while computed: at most {1000 * max(times[:-1], default=0):.0f} ms"
@@ -86,23 +92,6 @@ async def measure(client: httpx.AsyncClient) -> None:
             await client.get(path, headers=HTML)
             later.append(time.perf_counter() - began)
         print(f"  {path}: then {1000 * sorted(later)[N_REPEATS // 2]:.0f} ms (median)", flush=True)
-
-
-async def fill(dsn: str) -> None:
-    """Make the log."""
-    await wait_for_postgres(dsn, timeout_s=60)
-    await migrate_async(dsn)
-    connection = await asyncpg.connect(dsn)
-    start = await connection.fetchval("SELECT '2026-03-01Z'::timestamptz")
-    await Partitions().ensure(connection, {month_of(start)})
-    await connection.execute(TRACKS)
-    arm = "CASE listener % 2 WHEN 0 THEN 'C' ELSE 'T1' END"
-    await connection.execute(EVENTS.replace("'CT'::text", arm), EXPERIMENT, N_EVENTS)
-    await connection.execute("VACUUM ANALYZE")
-    await connection.fetchval("SELECT refresh_listening_days()")
-    await connection.execute("VACUUM ANALYZE listening_days")
-    await connection.close()
-    print(f"{N_EVENTS:,} events", flush=True)
 
 
 async def tell(name: str, work: Awaitable[T]) -> T:

@@ -14,6 +14,7 @@ from deploy.display import create_console
 from deploy.services import train, wait_for_logger
 from deploy.settings import DemoSettings
 from deploy.steps import Show, Step, run_steps
+from shared.exposure import make_authorization
 
 EXPERIMENT = "CONTEXTUAL"
 RECIPE = "session"  # its versions serve `contextual`, too
@@ -72,6 +73,7 @@ def _train(settings: DemoSettings, show: Show) -> str:
         timeout_s=settings.training_timeout_s,
         show=show,
         order={"recipe": RECIPE},
+        headers=make_authorization(settings.api_token),
     )
     verdict = "serves" if trained.is_promoted else "does not serve"
     return f"model version {trained.version}, {verdict}: {trained.reason}"

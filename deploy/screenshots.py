@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -22,6 +22,8 @@ from deploy.local.settings import SettingsError, parse_settings, read_environmen
 IMAGES = ROOT / "docs" / "images"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = (1200, 900), (390, 844)
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 LISTENED = ("100", "75", "0", "90")
 
 
@@ -84,6 +86,15 @@ def open_model(page: Page, address: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
+def open_map(page: Page, address: str) -> None:
+    """Open the map of the version that serves, and search an artist in it."""
+    open_model(page, address)
+    artist = (page.locator(".points title").last.text_content() or "").split(" · ")[1]
+    page.get_by_label("Find a track or an artist").fill(artist)
+    page.locator(".found circle").first.wait_for()
+    page.evaluate("document.activeElement.blur()")
+
+
 def open_live(page: Page, address: str) -> None:
     """Open what happens now, and wait for its first rates."""
     page.goto(f"{address}/live")
@@ -105,17 +116,20 @@ PICTURES = (
     Picture("experiment-phone", open_experiment, PHONE),
     Picture("models", go_to("/models")),
     Picture("model", open_model),
+    Picture("map", open_map),
     Picture("live", open_live),
     Picture("listening", listen),
     Picture("listening-phone", listen, PHONE),
 )
 
 
-def take_pictures(browser: Browser, address: str, folder: Path) -> Iterator[Path]:
+def take_pictures(
+    browser: Browser, address: str, folder: Path, *, schemes: Sequence[Scheme] = SCHEMES
+) -> Iterator[Path]:
     """Take every picture by day and by night; yield each file."""
     for picture in PICTURES:
         width, height = picture.size
-        for scheme in ("light", "dark"):
+        for scheme in schemes:
             context = browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,

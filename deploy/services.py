@@ -13,7 +13,9 @@ POLL_S = 0.5
 REQUEST_TIMEOUT_S = 30.0
 
 _MODEL = re.compile(r'^segue_model_info\{model_version="([^"]+)"\} 1', re.MULTILINE)
-_FALLBACKS = re.compile(r'^segue_fallbacks_total\{reason="(\w+):[^"]*"\} (\S+)$', re.MULTILINE)
+_FALLBACKS = re.compile(
+    r'^segue_fallbacks_total\{[^}]*reason="(\w+):[^"]*"[^}]*\} (\S+)$', re.MULTILINE
+)
 _SPOOLED = re.compile(r"^segue_spooled_commits (\S+)$", re.MULTILINE)
 
 
@@ -31,6 +33,7 @@ def train(
     timeout_s: float,
     show: Show,
     order: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
     poll_s: float = POLL_S,
 ) -> Trained:
     """Ask the trainer for a model version, and follow the job to its end.
@@ -40,12 +43,13 @@ def train(
         timeout_s: For the training.
         show: Told how far it is.
         order: Body of the request.
+        headers: That let us tell it what to do.
         poll_s: Between two looks.
 
     Raises:
         StepError: If the job is refused, fails, or takes too long.
     """
-    with httpx.Client(base_url=trainer_url, timeout=REQUEST_TIMEOUT_S) as client:
+    with httpx.Client(base_url=trainer_url, headers=headers, timeout=REQUEST_TIMEOUT_S) as client:
         answer = client.post("/train", json=order) if order else client.post("/train")
         job = _read(answer)
         deadline = time.monotonic() + timeout_s

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.commands import ROOT
@@ -12,6 +12,7 @@ class DemoSettings(BaseSettings):
     """Read from `SEGUE_DEMO_*` and `.env`.
 
     Attributes:
+        api_token: That the services ask for, if any.
         tracks: Of the world that is made if there is none.
         sessions: Of the history before the first training.
         episodes: Of the live experiment.
@@ -23,9 +24,10 @@ class DemoSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SEGUE_DEMO_", env_file=ROOT / ".env", extra="ignore"
+        env_prefix="SEGUE_DEMO_", env_file=ROOT / ".env", extra="ignore", populate_by_name=True
     )
 
+    api_token: SecretStr | None = Field(None, validation_alias="SEGUE_API_TOKEN")
     tracks: int = Field(50_000, gt=0)
     sessions: int = Field(100_000, gt=0)
     episodes: int = Field(2_000, gt=0)

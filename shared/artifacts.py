@@ -6,7 +6,6 @@ keys and then moves the pointer, in one transaction; a reader that sees the poin
 """
 
 import hashlib
-import io
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +14,11 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from redis.asyncio import Redis
 
+from shared.arrays import AnyArray, from_npy, to_npy
 from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
 from shared.experiments import Name
-
-AnyArray = npt.NDArray[Any]
 
 # The hash tag keeps the pointer and every version in one slot of a Redis Cluster.
 _PREFIX = "segue:{models}:"
@@ -131,7 +128,7 @@ def make_model(manifest: ModelManifest, arrays: Mapping[str, AnyArray]) -> Model
     """
     for name, array in arrays.items():
         _check_array(name, array)
-    checksums = {name: _checksum(_to_npy(array)) for name, array in arrays.items()}
+    checksums = {name: _checksum(to_npy(array)) for name, array in arrays.items()}
     return ModelVersion(msgspec.structs.replace(manifest, checksums=checksums), dict(arrays))
 
 
@@ -154,7 +151,7 @@ async def publish_model(
     expired = [name for name in known if name not in {version, active, *stays}]
     async with redis.pipeline(transaction=True) as pipe:
         for name, array in model.arrays.items():
-            pipe.set(_array_key(version, name), _to_npy(array))
+            pipe.set(_array_key(version, name), to_npy(array))
         pipe.set(_manifest_key(version), msgspec.json.encode(manifest))
         pipe.zadd(VERSIONS_KEY, {version: manifest.created_at.timestamp()})
         for name in expired:
@@ -217,7 +214,7 @@ def save_model(model: ModelVersion, folder: Path) -> None:
     """Write a version to a folder: `manifest.json` and one `.npy` per array."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in model.arrays.items():
-        (folder / f"{name}.npy").write_bytes(_to_npy(array))
+        (folder / f"{name}.npy").write_bytes(to_npy(array))
     manifest = msgspec.json.format(msgspec.json.encode(model.manifest), indent=2)
     (folder / "manifest.json").write_bytes(manifest)
 
@@ -269,7 +266,7 @@ def _array_key(version: str, name: str) -> str:
 def _decode_manifest(version: str, payload: bytes) -> ModelManifest:
     try:
         return msgspec.json.decode(payload, type=ModelManifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(f"model version {version}: manifest: {error}") from error
 
 
@@ -281,7 +278,10 @@ def _open(manifest: ModelManifest, payloads: Mapping[str, bytes | None]) -> Mode
             raise ArtifactError(f"{where} is missing")
         if _checksum(payload) != manifest.checksums[name]:
             raise ArtifactError(f"{where} is damaged: its checksum differs from the manifest's")
-        arrays[name] = np.load(io.BytesIO(payload), allow_pickle=False)
+        try:
+            arrays[name] = from_npy(payload)
+        except ValueError as error:
+            raise ArtifactError(f"{where} is none: {error}") from error
         _check_array(name, arrays[name])
     return ModelVersion(manifest, arrays)
 
@@ -296,12 +296,6 @@ def _check_array(name: str, array: AnyArray) -> None:
         )
     if dtype == _REAL and not np.isfinite(array).all():
         raise ArtifactError(f"array {name} has values that are not finite")
-
-
-def _to_npy(array: AnyArray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _checksum(payload: bytes) -> str:

@@ -10,13 +10,21 @@ from redis.exceptions import ResponseError
 STREAM_KEY = "segue:events"
 GROUP = "logger"
 FIELD = b"event"
+TRACE_FIELD = b"traceparent"  # W3C Trace Context of the request; absent if it is not traced
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One delivered stream entry: its id and the event's JSON (empty if it had none)."""
+    """One delivered stream entry.
+
+    Attributes:
+        entry_id: Its id.
+        payload: The event's JSON; empty if it had none.
+        traceparent: Of the request, if it is traced.
+    """
 
     entry_id: str
     payload: bytes
+    traceparent: str = ""
 
 
 class StreamLag(msgspec.Struct, frozen=True):
@@ -26,10 +34,12 @@ class StreamLag(msgspec.Struct, frozen=True):
         undelivered: Entries that no consumer has got; where Redis cannot tell (after entries were
             deleted from the middle), an upper bound that is 0 if and only if there are none.
         pending: Entries that a consumer has got and not acknowledged.
+        oldest_s: Age of the oldest of all these, by Redis' clock; 0 without any.
     """
 
     undelivered: int
     pending: int
+    oldest_s: float = 0.0
 
 
 class EventStream(Protocol):
@@ -147,14 +157,26 @@ class RedisEventStream:
         """Measure how far the group is behind."""
         group = await self._group()
         if group is None:
-            return StreamLag(int(await self._redis.xlen(STREAM_KEY)), 0)
-        pending = int(group["pending"])
+            n_entries, oldest_s = int(await self._redis.xlen(STREAM_KEY)), await self._age(b"-")
+            return StreamLag(n_entries, 0, oldest_s)
+        pending, last = int(group["pending"]), b"(" + group["last-delivered-id"]
+        first = (await self._redis.xpending(STREAM_KEY, GROUP))["min"] if pending else None
+        oldest_s = await self._age(first or last)
         if group["lag"] is not None:
-            return StreamLag(int(group["lag"]), pending)
-        last = group["last-delivered-id"].decode()
-        if not await self._redis.xrange(STREAM_KEY, min=f"({last}", count=1):
-            return StreamLag(0, pending)
-        return StreamLag(max(1, int(await self._redis.xlen(STREAM_KEY)) - pending), pending)
+            return StreamLag(int(group["lag"]), pending, oldest_s)
+        if not await self._redis.xrange(STREAM_KEY, min=last, count=1):
+            return StreamLag(0, pending, oldest_s)
+        n_entries = int(await self._redis.xlen(STREAM_KEY))
+        return StreamLag(max(1, n_entries - pending), pending, oldest_s)
+
+    async def _age(self, start: bytes) -> float:
+        """Return the age of the first entry from an id on, in seconds; 0 if there is none."""
+        first: list[RawEntry] = await self._redis.xrange(STREAM_KEY, min=start, count=1)
+        if not first:
+            return 0.0
+        seconds, microseconds = map(int, await self._redis.time())
+        appended_ms = int((first[0][0] or b"0").partition(b"-")[0])
+        return max(0.0, seconds + microseconds / 1e6 - appended_ms / 1000)
 
     async def _in_group(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Make a call, or the group if there is none (a Redis that lost its data)."""
@@ -194,7 +216,11 @@ def _of_stream(answer: Any) -> list[RawEntry]:
 def _entries(raw: list[RawEntry]) -> list[Entry]:
     # Redis 6 answers a claimed entry that was deleted meanwhile with nothing in its place.
     return [
-        Entry(entry_id.decode(), (fields or {}).get(FIELD, b""))
+        Entry(
+            entry_id.decode(),
+            (fields or {}).get(FIELD, b""),
+            (fields or {}).get(TRACE_FIELD, b"").decode("latin-1"),
+        )
         for entry_id, fields in raw
         if entry_id is not None
     ]

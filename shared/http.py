@@ -20,7 +20,14 @@ class ProblemError(Exception):
     """An answer other than success, as RFC 9457 problem details."""
 
     def __init__(
-        self, status: int, title: str, detail: str, *, field: str | None = None, **extra: Any
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extra: Any,
     ) -> None:
         """Say what went wrong.
 
@@ -29,10 +36,12 @@ class ProblemError(Exception):
             title: The kind of problem, the same each time it occurs.
             detail: This occurrence.
             field: The input field at fault.
+            headers: Of the answer.
             extra: Further members of the answer.
         """
         super().__init__(detail)
         self.status = status
+        self.headers = dict(headers or {})
         self.body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         if field is not None:
             self.body["field"] = field
@@ -40,9 +49,12 @@ class ProblemError(Exception):
 
     def to_response(self) -> Response:
         """Encode as `application/problem+json`."""
-        headers = {"Retry-After": "1"} if self.status in {429, 503} else None
+        headers = {"Retry-After": "1"} if self.status in {429, 503} else {}
         return Response(
-            msgspec.json.encode(self.body), self.status, media_type=MEDIA_TYPE, headers=headers
+            msgspec.json.encode(self.body),
+            self.status,
+            media_type=MEDIA_TYPE,
+            headers=headers | self.headers,
         )
 
 
@@ -89,13 +101,20 @@ def install_error_map(app: FastAPI, problems: Mapping[type[Exception], tuple[int
         add(kind, status, title)
 
 
-def install_operations(app: FastAPI, *, ready: HealthCheck, registry: CollectorRegistry) -> None:
+def install_operations(
+    app: FastAPI,
+    *,
+    ready: HealthCheck,
+    registry: CollectorRegistry,
+    flush: Callable[[], None] = lambda: None,
+) -> None:
     """Add `/health/live`, `/health/ready` and `/metrics`.
 
     Args:
         app: The service.
         ready: Returns a word per dependency; any word other than `ok` means not ready.
         registry: Its metrics.
+        flush: Writes what has yet to be written of them.
     """
 
     @app.get("/health/live", tags=["operations"])
@@ -114,4 +133,5 @@ def install_operations(app: FastAPI, *, ready: HealthCheck, registry: CollectorR
     @app.get("/metrics", tags=["operations"], response_class=Response)
     async def metrics() -> Response:
         """Expose the metrics in Prometheus' text format."""
+        flush()
         return Response(expose(registry), media_type=CONTENT_TYPE_LATEST)

@@ -53,7 +53,14 @@ class Retraining(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_laboratory(
-    *, recommender: str, logger: str, trainer: str, timeout_s: float, patience_s: float, say: Say
+    *,
+    recommender: str,
+    logger: str,
+    trainer: str,
+    timeout_s: float,
+    patience_s: float,
+    say: Say,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Laboratory]:
     """Open clients.
 
@@ -64,6 +71,7 @@ async def open_laboratory(
         timeout_s: Of one request.
         patience_s: How long a service may be away.
         say: Told when one is.
+        headers: That let the trainer be told what to do.
     """
     clients = [
         PatientClient(
@@ -72,6 +80,7 @@ async def open_laboratory(
             patience_s=patience_s,
             max_connections=_N_CONNECTIONS,
             notify=say,
+            headers=headers if url == trainer else None,
         )
         for url in (recommender, logger, trainer)
     ]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from simulator.core.listeners import ListenerDefaults
@@ -73,12 +73,16 @@ class ListenerSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """All settings; `SEGUE_SIMULATOR_WORLD`, `SEGUE_SIMULATOR_RECOMMENDER__URL`, ... override."""
+    """All settings; `SEGUE_SIMULATOR_WORLD`, `SEGUE_SIMULATOR_RECOMMENDER__URL`, ... override.
+
+    The token that the logger and the trainer ask for is `SEGUE_API_TOKEN`, never in the file.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SEGUE_SIMULATOR_", env_nested_delimiter="__", extra="forbid"
     )
 
+    api_token: SecretStr | None = Field(None, validation_alias="SEGUE_API_TOKEN")
     world: Path = Path(".segue/world")
     recommender: RecommenderSettings = RecommenderSettings()
     logger: LoggerSettings = LoggerSettings()

@@ -31,6 +31,8 @@ class InMemoryEventStream:
     pending: dict[str, Delivery] = field(default_factory=dict)
     last_seen: dict[str, float] = field(default_factory=dict)
     n_appended: int = 0
+    appended_at: dict[str, float] = field(default_factory=dict)
+    traceparents: dict[str, str] = field(default_factory=dict)
 
     async def open(self) -> None:
         """Do nothing: the group is always there."""
@@ -41,6 +43,7 @@ class InMemoryEventStream:
             self.n_appended += 1
             entry_id = f"{self.n_appended}-0"
             self.entries[entry_id] = payload
+            self.appended_at[entry_id] = self.clock()
             self.undelivered.append(entry_id)
 
     async def read(self, consumer: str, *, count: int, block_ms: int) -> list[Entry]:
@@ -83,13 +86,18 @@ class InMemoryEventStream:
 
     async def lag(self) -> StreamLag:
         """Measure how far the group is behind."""
-        return StreamLag(len(self.undelivered), len(self.pending))
+        waiting = [self.appended_at[entry_id] for entry_id in (*self.pending, *self.undelivered)]
+        oldest_s = self.clock() - min(waiting) if waiting else 0.0
+        return StreamLag(len(self.undelivered), len(self.pending), oldest_s)
 
     def _deliver(self, consumer: str, entry_ids: Sequence[str]) -> list[Entry]:
         now = self.clock()
         self.last_seen[consumer] = now
         self.pending |= {entry_id: Delivery(consumer, now) for entry_id in entry_ids}
-        return [Entry(entry_id, self.entries[entry_id]) for entry_id in entry_ids]
+        return [
+            Entry(entry_id, self.entries[entry_id], self.traceparents.get(entry_id, ""))
+            for entry_id in entry_ids
+        ]
 
 
 @dataclass

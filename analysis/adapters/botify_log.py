@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import asyncpg
 import msgspec
 
-from analysis.adapters.measurements import ALWAYS, FOREVER
+from analysis.adapters.exposures import ALWAYS, FOREVER
 from analysis.core.botify_log import Line
 
 ROWS_AT_ONCE = 10_000

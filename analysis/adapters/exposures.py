@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import asyncpg
 import numpy as np
 
-from analysis.adapters.measurements import ALWAYS, FOREVER
 from analysis.core.exposures import LoggedSession, Tracks
+
+ALWAYS, FOREVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 TRACKS = "SELECT track_id, artist, genre FROM tracks ORDER BY track_id"
 

@@ -2,31 +2,30 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
 
 import asyncpg
 
+from analysis.adapters.listeners import Listeners, choose_listeners
 from analysis.adapters.queries import (
     ARMS,
-    DAYS_BETWEEN,
+    METRIC_NAMES,
     METRICS,
     QUANTILES,
-    STORED_DAYS,
     USER_VALUES,
     USERS_PER_ARM,
 )
 from analysis.core.comparison import Arm, Measurements
 from analysis.core.moments import MetricAggregate, RatioMoments, linearise
 
-ALWAYS = datetime.min.replace(tzinfo=UTC)
 NOT_ALLOWED = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError)
-FOREVER = datetime.max.replace(tzinfo=UTC)
 
-MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)]
+MOMENTS = [field.name for field in dataclasses.fields(RatioMoments)][1:]  # after n_users
 RETENTION_DAYS = 7  # within which a user must come back
-MOST_REQUESTS = 200_000  # that quantiles are of; beyond that they are of a sample of users
-HISTORY_DAYS = 28  # before the first exposure, that explain what comes after
+MOST_REQUESTS = 100_000  # that quantiles are of; beyond that they are of a sample of users
 
 
 class DatabaseError(RuntimeError):
@@ -73,33 +72,37 @@ async def fetch_measurements(
 ) -> Measurements:
     """Fetch what the events of since <= time < until say of an experiment.
 
-    Without such events there are no arms.
+    Bounds that are midnights, UTC, select the sessions that begin between them, whole. Without
+    events there are no arms.
     """
-    arguments = (experiment, since or ALWAYS, until or FOREVER)
-    days = STORED_DAYS if since is None and until is None else DAYS_BETWEEN
-    rows = await connection.fetch(ARMS.format(days=days), *arguments)
+    listeners = choose_listeners(since=since, until=until)
+    arguments = (experiment, *listeners.bounds)
+    rows = await connection.fetch(listeners.complete(ARMS), *arguments)
     arms = [Arm(**row) for row in rows if row["treatment"] is not None]
     conflict = next((row for row in rows if row["treatment"] is None), None)
     return Measurements(
         experiment=experiment,
         arms=arms,
-        metrics=await _fetch_metrics(connection, days, arguments) if arms else {},
+        metrics=await _fetch_metrics(connection, listeners, arguments) if arms else {},
         n_conflict_users=conflict["n_users"] if conflict else 0,
         n_conflict_events=conflict["n_events"] if conflict else 0,
     )
 
 
 async def _fetch_metrics(
-    connection: asyncpg.Connection, days: str, arguments: tuple[str, datetime, datetime]
+    connection: asyncpg.Connection, listeners: Listeners, arguments: Sequence[Any]
 ) -> dict[tuple[str, str], MetricAggregate]:
     """Fetch what there is of every metric, per treatment."""
-    query = METRICS.format(days=days)
     metrics = {}
-    for row in await connection.fetch(query, *arguments, RETENTION_DAYS, HISTORY_DAYS):
-        moments = {name: row[name] for name in MOMENTS}
-        metrics[row["treatment"], row["metric"]] = linearise(RatioMoments(**moments))
-    quantiles = QUANTILES.format(days=days)
-    for row in await connection.fetch(quantiles, *arguments, MOST_REQUESTS):
+    for row in await connection.fetch(listeners.complete(METRICS), *arguments, RETENTION_DAYS):
+        for name in METRIC_NAMES:
+            n_users, *moments = row[name]
+            if n_users:
+                named = dict(zip(MOMENTS, moments, strict=True))
+                metrics[row["treatment"], name] = linearise(
+                    RatioMoments(n_users=int(n_users), **named)
+                )
+    for row in await connection.fetch(listeners.complete(QUANTILES), *arguments, MOST_REQUESTS):
         metrics[row["treatment"], row["metric"]] = MetricAggregate(
             row["n_users"], row["mean"], row["variance"]
         )
@@ -127,13 +130,16 @@ async def fetch_user_values(
     until: datetime | None = None,
 ) -> dict[str, UserValues]:
     """Fetch every user's value, per metric; empty if the arm has no users."""
-    days = STORED_DAYS if since is None and until is None else DAYS_BETWEEN
-    rows = await connection.fetch(
-        USER_VALUES.format(days=days),
-        *(experiment, since or ALWAYS, until or FOREVER),
-        *(RETENTION_DAYS, HISTORY_DAYS, treatment),
-    )
-    return {row["metric"]: UserValues(row["numerators"], row["denominators"]) for row in rows}
+    listeners = choose_listeners(since=since, until=until)
+    query = listeners.complete(USER_VALUES)
+    row = await connection.fetchrow(query, experiment, *listeners.bounds, RETENTION_DAYS, treatment)
+    values = {}
+    for name in METRIC_NAMES:
+        pairs = zip(row[name] or [], row[f"{name} by"] or itertools.repeat(1.0), strict=False)
+        known = [pair for pair in pairs if pair[0] is not None]
+        if known:
+            values[name] = UserValues(*map(list, zip(*known, strict=True)))
+    return values
 
 
 async def fetch_users_per_arm(connection: asyncpg.Connection) -> dict[str, dict[str, int]]:

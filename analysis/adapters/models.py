@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 
 from analysis.core.exposures import IntArray, Tracks
 from analysis.core.targets import Model
+from shared.arrays import AnyArray
 from shared.artifacts import (
-    AnyArray,
     ArtifactError,
     fetch_catalog,
     fetch_latest_version,

@@ -1,203 +1,203 @@
-"""The SQL of an experiment: from days of listening to a few numbers per arm and metric."""
+"""The SQL of an experiment: from one row per listener to a few numbers per arm and metric."""
 
-# $1 experiment, $2 since, $3 until; a user counts with what it did from the first exposure on.
-# Users seen under two treatments stay, with is_conflict, to be counted.
-#
-# Within bounds the days come from the events; without, from the table that keeps their sums.
-STORED_DAYS = "(SELECT * FROM listening_days WHERE $2::timestamptz <= $3::timestamptz)"
-DAYS_BETWEEN = "listening_days_between($2, $3)"
-_USERS = """
-WITH days AS MATERIALIZED (
-    SELECT *, experiments ->> $1 AS treatment FROM {days}
-),
-exposed AS (
-    SELECT user_id, min(treatment) AS treatment, min(treatment) < max(treatment) AS is_conflict,
-           min(first_at) AS first_at, max(last_at) AS last_at, min(day) AS first_day,
-           sum(n_sessions)::float8 AS n_sessions, sum(n_finished)::float8 AS n_finished,
-           sum(n_tracks)::float8 AS n_tracks, sum(n_recommended)::float8 AS n_recommended,
-           sum(time) AS time, sum(n_skipped)::float8 AS n_skipped,
-           sum(n_completed)::float8 AS n_completed, sum(n_repeats)::float8 AS n_repeats,
-           sum(n_requests)::float8 AS n_requests, sum(n_fallbacks)::float8 AS n_fallbacks,
-           sum(latency) AS latency, sum(n_artists)::float8 AS n_artists
-    FROM days
-    WHERE treatment IS NOT NULL
-    GROUP BY user_id
-)
-"""
-
-ARMS = (
-    _USERS
-    + """
+# `{listeners}` is one of the sources of listeners.py, whose arguments are $1 to $3.
+# Listeners that were seen under two treatments stay, to be counted: their treatment is null.
+ARMS = """
 SELECT CASE WHEN NOT is_conflict THEN treatment END AS treatment,
        count(*) AS n_users, sum(n_sessions)::bigint AS n_sessions,
        sum(n_finished)::bigint AS n_finished, sum(n_tracks)::bigint AS n_events,
        min(first_at) AS first_at, max(last_at) AS last_at
-FROM exposed
+FROM {listeners} AS listener
 GROUP BY 1
 """
+
+# A metric of one listener, and the same before the exposure. A listener without history gets the
+# mean of those who have one, and so explains nothing; a sum without history is 0.
+_MEANS = {
+    "time": ("listener.time", "coalesce(past_time, 0)"),
+    "sessions": ("n_sessions", "coalesce(past_sessions, 0)"),
+    "mean_request_latency": (
+        "1000 * listener.latency / nullif(n_requests, 0)",
+        "1000 * coalesce(past_latency / nullif(past_requests, 0), typical.latency)",
+    ),
+    "mean_tracks_per_session": (
+        "n_tracks / n_sessions",
+        "coalesce(past_tracks / past_sessions, typical.tracks)",
+    ),
+    "mean_time_per_session": (
+        "listener.time / n_sessions",
+        "coalesce(past_time / past_sessions, typical.time)",
+    ),
+    "completed_plays": ("n_completed", "coalesce(past_completed, 0)"),
+    # Whoever's days of grace are not over cannot be counted as lost. $4 is how many these are.
+    "retention": (
+        """CASE WHEN first_day + $4::integer < latest.day
+           THEN coalesce(next_day <= first_day + $4::integer, false)::integer::float8 END""",
+        "coalesce(past_sessions, 0)",
+    ),
+    "artists_per_session": (
+        "n_artists / n_sessions",
+        "coalesce(past_artists / past_sessions, typical.artists)",
+    ),
+}
+_RATIOS = {
+    "skip_rate": (
+        "n_skipped",
+        "n_recommended",
+        "coalesce(past_skipped / nullif(past_recommended, 0), typical.skips)",
+    ),
+    "repeat_share": (
+        "n_repeats",
+        "n_tracks",
+        "coalesce(past_repeats / past_tracks, typical.repeats)",
+    ),
+    "fallback_share": (
+        "n_fallbacks",
+        "n_requests",
+        "coalesce(past_fallbacks / nullif(past_requests, 0), typical.fallbacks)",
+    ),
+}
+METRIC_NAMES = (*_MEANS, *_RATIOS)
+_COLUMNS = ",\n           ".join(
+    [f'{y} AS "{name}", {x} AS "{name} before"' for name, (y, x) in _MEANS.items()]
+    + [
+        f'{y} AS "{name}", {by} AS "{name} by", {x} AS "{name} before"'
+        for name, (y, by, x) in _RATIOS.items()
+    ]
 )
 
-# $4 days within which a user must come back, $5 days of history before the exposure.
-#
-# The covariate of a metric is the same metric before the exposure. A user without history gets the
-# mean of those who have one, and so explains nothing; a sum without history is 0. Users whose days
-# of grace are not over cannot be counted as lost: they have no retention yet.
-_VALUES = (
-    _USERS  # noqa: S608 - our own text
-    + """,
-listener AS (SELECT * FROM exposed WHERE NOT is_conflict),
-latest AS (SELECT max(day) AS day FROM days),
-came_back AS (
-    SELECT DISTINCT days.user_id
-    FROM days JOIN listener USING (user_id)
-    WHERE days.treatment IS NOT NULL
-      AND days.day > listener.first_day AND days.day <= listener.first_day + $4::integer
-),
-history AS (
-    SELECT days.user_id,
-           sum(days.time) AS time, sum(days.n_sessions)::float8 AS n_sessions,
-           sum(days.n_tracks)::float8 AS n_tracks,
-           nullif(sum(days.n_recommended), 0)::float8 AS n_recommended,
-           sum(days.n_completed)::float8 AS n_completed,
-           sum(days.n_skipped)::float8 AS n_skipped, sum(days.n_repeats)::float8 AS n_repeats,
-           nullif(sum(days.n_requests), 0)::float8 AS n_requests,
-           sum(days.n_fallbacks)::float8 AS n_fallbacks, sum(days.latency) AS latency,
-           sum(days.n_artists)::float8 AS n_artists
-    FROM days JOIN listener USING (user_id)
-    WHERE days.treatment IS NULL AND days.last_at < listener.first_at
-      AND days.day >= listener.first_day - $5::integer
-    GROUP BY days.user_id
+_VALUES = f"""
+WITH listener AS (
+    SELECT * FROM {{listeners}} AS everybody WHERE NOT is_conflict
 ),
 typical AS (
-    SELECT avg(latency / n_requests) AS latency, avg(n_tracks / n_sessions) AS n_tracks,
-           avg(time / n_sessions) AS time, avg(n_artists / n_sessions) AS n_artists,
-           avg(n_skipped / n_recommended) AS skip_rate, avg(n_repeats / n_tracks) AS repeats,
-           avg(n_fallbacks / n_requests) AS fallbacks
-    FROM history
+    SELECT avg(past_latency / nullif(past_requests, 0)) AS latency,
+           avg(past_tracks / past_sessions) AS tracks, avg(past_time / past_sessions) AS time,
+           avg(past_artists / past_sessions) AS artists,
+           avg(past_skipped / nullif(past_recommended, 0)) AS skips,
+           avg(past_repeats / past_tracks) AS repeats,
+           avg(past_fallbacks / nullif(past_requests, 0)) AS fallbacks
+    FROM listener
+),
+latest AS (
+    SELECT (max(last_at) AT TIME ZONE 'UTC')::date AS day FROM listener
 ),
 value AS (
-    SELECT now.treatment, metric.name AS metric, metric.numerator, metric.denominator,
-           metric.covariate
-    FROM listener AS now
-    LEFT JOIN history AS past USING (user_id)
-    LEFT JOIN came_back USING (user_id)
-    CROSS JOIN typical
-    CROSS JOIN latest
-    CROSS JOIN LATERAL (VALUES
-        ('time', now.time, 1.0::float8, coalesce(past.time, 0)),
-        ('sessions', now.n_sessions, 1, coalesce(past.n_sessions, 0)),
-        ('mean_request_latency', 1000 * now.latency / nullif(now.n_requests, 0), 1,
-         1000 * coalesce(past.latency / past.n_requests, typical.latency)),
-        ('mean_tracks_per_session', now.n_tracks / now.n_sessions, 1,
-         coalesce(past.n_tracks / past.n_sessions, typical.n_tracks)),
-        ('mean_time_per_session', now.time / now.n_sessions, 1,
-         coalesce(past.time / past.n_sessions, typical.time)),
-        ('completed_plays', now.n_completed, 1, coalesce(past.n_completed, 0)),
-        ('retention',
-         CASE WHEN now.first_day + $4::integer < latest.day
-              THEN (came_back.user_id IS NOT NULL)::integer::float8 END,
-         1, coalesce(past.n_sessions, 0)),
-        ('artists_per_session', now.n_artists / now.n_sessions, 1,
-         coalesce(past.n_artists / past.n_sessions, typical.n_artists)),
-        ('skip_rate', now.n_skipped, now.n_recommended,
-         coalesce(past.n_skipped / past.n_recommended, typical.skip_rate)),
-        ('repeat_share', now.n_repeats, now.n_tracks,
-         coalesce(past.n_repeats / past.n_tracks, typical.repeats)),
-        ('fallback_share', now.n_fallbacks, now.n_requests,
-         coalesce(past.n_fallbacks / past.n_requests, typical.fallbacks))
-    ) AS metric (name, numerator, denominator, covariate)
-    WHERE metric.numerator IS NOT NULL
+    SELECT treatment, {_COLUMNS}
+    FROM listener CROSS JOIN typical CROSS JOIN latest
 )
-"""
-)
+"""  # noqa: S608 - our own text
 
-METRICS = (
-    _VALUES
-    + """
-SELECT treatment, metric, count(*) AS n_users,
-       avg(numerator) AS numerator_mean, avg(denominator) AS denominator_mean,
-       var_samp(numerator) AS numerator_variance, var_samp(denominator) AS denominator_variance,
-       covar_samp(numerator, denominator) AS numerator_denominator,
-       avg(covariate) AS covariate_mean, var_samp(covariate) AS covariate_variance,
-       covar_samp(numerator, covariate) AS numerator_covariate,
-       covar_samp(denominator, covariate) AS denominator_covariate
-FROM value
-GROUP BY treatment, metric
-"""
-)
 
-# $6 a treatment: every value of its users, for what must draw from them.
-USER_VALUES = (
-    _VALUES
-    + """
-SELECT metric, array_agg(numerator) AS numerators, array_agg(denominator) AS denominators
-FROM value
-WHERE treatment = $6
-GROUP BY metric
-"""
+def _moments_of_mean(name: str) -> str:
+    """Return the SQL of RatioMoments, in the order of its fields, of a metric that is a mean."""
+    # All regr_ and covar_ functions of the same two columns share one state: they cost as much as
+    # one. History is known of everybody, by `typical`, or of nobody.
+    y, known = f'"{name}"', f'count("{name} before") > 0'
+    pair = f'{y}, coalesce("{name} before", 0)'
+    n = f"nullif(regr_count({pair}) - 1, 0)"
+    return f"""ARRAY[
+        regr_count({pair}), regr_avgy({pair}), 1, regr_syy({pair}) / {n}, 0, 0,
+        CASE WHEN {known} THEN regr_avgx({pair}) END,
+        CASE WHEN {known} THEN regr_sxx({pair}) / {n} END,
+        CASE WHEN {known} THEN covar_samp({pair}) END, 0
+    ] AS {y}"""
+
+
+def _moments_of_ratio(name: str) -> str:
+    """Return the SQL of RatioMoments of a metric that is a ratio of sums."""
+    y, by, x = f'"{name}"', f'"{name} by"', f'"{name} before"'
+    n = f"nullif(regr_count({y}, {by}) - 1, 0)"
+    return f"""ARRAY[
+        regr_count({y}, {by}), regr_avgy({y}, {by}), regr_avgx({y}, {by}),
+        regr_syy({y}, {by}) / {n}, regr_sxx({y}, {by}) / {n}, covar_samp({y}, {by}),
+        regr_avgx({y}, {x}), regr_sxx({y}, {x}) / {n}, covar_samp({y}, {x}), covar_samp({by}, {x})
+    ] AS {y}"""
+
+
+_MOMENTS = ",\n       ".join([*map(_moments_of_mean, _MEANS), *map(_moments_of_ratio, _RATIOS)])
+
+# One row per treatment, one column per metric.
+METRICS = f"{_VALUES} SELECT treatment, {_MOMENTS} FROM value GROUP BY treatment"  # noqa: S608 - our own text
+
+# $5 a treatment: every value of its listeners, for what must draw from them.
+_ARRAYS = ", ".join(
+    [f'array_agg("{name}") AS "{name}"' for name in METRIC_NAMES]
+    + [f'NULL AS "{name} by"' for name in _MEANS]
+    + [f'array_agg("{name} by") AS "{name} by"' for name in _RATIOS]
 )
+USER_VALUES = f"{_VALUES} SELECT {_ARRAYS} FROM value WHERE treatment = $5"  # noqa: S608 - our own text
 
 # A quantile of all requests of an arm, whose requests come in clusters, the users: the variance of
 # the share below it by the delta method, carried over by the quantiles at that share plus and minus
 # one standard error. Deng, Knoblich & Lu (2018), section 4.2.
-# $4 requests, about: beyond that, those of users drawn by a hash, which are as good as any.
-QUANTILES = (
-    _USERS  # noqa: S608 - our own text
-    + """,
-total AS (SELECT sum(n_requests) AS n_requests FROM exposed),
-listener AS (
-    SELECT user_id, treatment
-    FROM exposed CROSS JOIN total
+# $4 requests, about: beyond that, those of users drawn by a hash, which are as good as any. Their
+# events are looked up by the index, one user at a time: OFFSET keeps Postgres from joining all.
+QUANTILES = """
+WITH listener AS (
+    SELECT user_id, treatment, first_at, last_at, n_requests, sum(n_requests) OVER () AS n_total
+    FROM {listeners} AS everybody
     WHERE NOT is_conflict
-      AND (total.n_requests <= $4::float8
-           OR abs(hashint4(user_id)::bigint) < $4::float8 / total.n_requests * 2147483648)
 ),
 request AS MATERIALIZED (
-    SELECT listener.user_id, listener.treatment, 1000 * events.latency AS ms
-    FROM events JOIN listener USING (user_id)
-    WHERE events.message = 'next' AND events.experiments ? $1
-      AND events.occurred_at >= $2 AND events.occurred_at < $3
+    SELECT listener.user_id, listener.treatment, 1000 * event.latency AS ms
+    FROM listener CROSS JOIN LATERAL (
+        SELECT latency
+        FROM events
+        WHERE events.user_id = listener.user_id
+          AND events.occurred_at BETWEEN listener.first_at AND listener.last_at
+          AND events.message = 'next' AND events.experiments ? $1
+        OFFSET 0
+    ) AS event
+    WHERE n_total <= $4::float8
+       OR abs(hashint4(listener.user_id)::bigint) < $4::float8 / n_total * 2147483648
 ),
 quantile AS (
-    SELECT treatment, metric.name, metric.share,
-           percentile_cont(metric.share) WITHIN GROUP (ORDER BY ms) AS ms
-    FROM request CROSS JOIN (VALUES ('latency_p50', 0.5::float8), ('latency_p99', 0.99))
-         AS metric (name, share)
-    GROUP BY treatment, metric.name, metric.share
+    SELECT treatment, percentile_cont('{{0.5, 0.99}}'::float8[]) WITHIN GROUP (ORDER BY ms) AS ms
+    FROM request
+    GROUP BY treatment
 ),
 below AS (
-    SELECT treatment, quantile.name, quantile.share, quantile.ms, request.user_id,
-           count(*) FILTER (WHERE request.ms <= quantile.ms)::float8 AS n_below,
-           count(*)::float8 AS n_requests
+    SELECT treatment, user_id, count(*)::float8 AS n_requests,
+           count(*) FILTER (WHERE request.ms <= quantile.ms[1])::float8 AS n_below_p50,
+           count(*) FILTER (WHERE request.ms <= quantile.ms[2])::float8 AS n_below_p99
     FROM request JOIN quantile USING (treatment)
-    GROUP BY treatment, quantile.name, quantile.share, quantile.ms, request.user_id
+    GROUP BY treatment, user_id
 ),
 arm AS (
-    SELECT treatment, name, share, ms, count(*) AS n_users,
+    SELECT treatment, count(*) AS n_users,
            sqrt(greatest(
-               var_samp(n_below) - 2 * share * covar_samp(n_below, n_requests)
-                   + share ^ 2 * var_samp(n_requests), 0
-           ) / count(*)) / avg(n_requests) AS error
+               var_samp(n_below_p50) - 2 * 0.5 * covar_samp(n_below_p50, n_requests)
+                   + 0.5 ^ 2 * var_samp(n_requests), 0
+           ) / count(*)) / avg(n_requests) AS error_p50,
+           sqrt(greatest(
+               var_samp(n_below_p99) - 2 * 0.99 * covar_samp(n_below_p99, n_requests)
+                   + 0.99 ^ 2 * var_samp(n_requests), 0
+           ) / count(*)) / avg(n_requests) AS error_p99
     FROM below
-    GROUP BY treatment, name, share, ms
+    GROUP BY treatment
+),
+bounds AS (
+    SELECT treatment, percentile_cont(ARRAY[
+               0.5 - error_p50, 0.5 + error_p50, 0.99 - error_p99, least(0.99 + error_p99, 1)
+           ]) WITHIN GROUP (ORDER BY ms) AS ms
+    FROM request JOIN arm USING (treatment)
+    GROUP BY treatment, error_p50, error_p99
 )
-SELECT arm.treatment, arm.name AS metric, arm.n_users, arm.ms AS mean,
-       CASE WHEN arm.share + arm.error < 1 THEN arm.n_users * (
-           SELECT (bounds.ms[2] - bounds.ms[1]) ^ 2 / 4
-           FROM (
-               SELECT percentile_cont(ARRAY[arm.share - arm.error, arm.share + arm.error])
-                          WITHIN GROUP (ORDER BY request.ms) AS ms
-               FROM request
-               WHERE request.treatment = arm.treatment
-           ) AS bounds
-       ) END AS variance
-FROM arm
+SELECT treatment, metric.name AS metric, n_users, metric.ms AS mean,
+       n_users * (metric.upper - metric.lower) ^ 2 / 4 AS variance
+FROM arm JOIN quantile USING (treatment) JOIN bounds USING (treatment)
+CROSS JOIN LATERAL (VALUES
+    ('latency_p50', quantile.ms[1], bounds.ms[1], bounds.ms[2]),
+    ('latency_p99', quantile.ms[2], bounds.ms[3],
+     CASE WHEN 0.99 + error_p99 < 1 THEN bounds.ms[4] END)
+) AS metric (name, ms, lower, upper)
 """
-)
 
 USERS_PER_ARM = """
 SELECT experiment, treatment, count(*) AS n_users
-FROM experiment_users
+FROM experiment_listeners
+WHERE NOT is_conflict
 GROUP BY experiment, treatment
 ORDER BY experiment
 """

@@ -1,53 +1,84 @@
 """An experiment over time, from the views in Postgres."""
 
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 
-from analysis.core.timeline import Step, Timeline, choose_width
+from analysis.core.timeline import DAY, Step, Timeline, choose_width
 
+# Sessions by the interval in which they began. $1 experiment, $2 width, $3 start of the first.
+# Whole days are kept as sums; what is shorter takes the events.
+_SESSIONS_OF_DAYS = """
+    SELECT experiments ->> $1 AS treatment, user_id, n_sessions::float8, n_tracks::float8, "time",
+           n_requests::float8, latency,
+           date_bin($2, day::timestamp AT TIME ZONE 'UTC', $3) AS start_at
+    FROM listening_days
+    WHERE experiments ? $1
+"""
+_SESSIONS_OF_EVENTS = """
+    SELECT experiments ->> $1 AS treatment, user_id, 1::float8 AS n_sessions,
+           count(*)::float8 AS n_tracks, sum("time") AS "time",
+           (count(*) FILTER (WHERE message = 'next'))::float8 AS n_requests,
+           coalesce(sum(latency::float8) FILTER (WHERE message = 'next'), 0) AS latency,
+           date_bin($2, min(occurred_at), $3) AS start_at
+    FROM events
+    WHERE experiments ? $1
+    GROUP BY 1, user_id, session_id
+"""
 # A user's value of a metric changes only where a session of theirs begins. So each interval has,
 # per user with a session in it, the value after it and the value before: the sums over users
 # follow from the differences, without a row for every user and interval.
-STEPS = """
-WITH session AS (
-    SELECT treatment, user_id, date_bin($2, started_at, $3) AS start_at,
-           n_tracks, "time", n_requests, latency
-    FROM experiment_sessions
-    WHERE experiment = $1
-), part AS (
-    SELECT treatment, user_id, start_at, count(*) AS n_new,
-           sum(count(*)) OVER so_far AS n_sessions,
-           sum(sum(n_tracks)) OVER so_far AS n_tracks,
-           sum(sum("time")) OVER so_far AS "time",
-           sum(sum(n_requests)) OVER so_far AS n_requests,
-           sum(sum(latency)) OVER so_far AS latency
-    FROM session
-    WHERE user_id NOT IN (
-        SELECT user_id FROM session GROUP BY user_id HAVING min(treatment) < max(treatment)
-    )
-    GROUP BY treatment, user_id, start_at
-    WINDOW so_far AS (PARTITION BY user_id ORDER BY start_at)
-), change AS (
-    SELECT treatment, start_at, n_new, metric.name, metric.value,
-           lag(metric.value) OVER (PARTITION BY user_id, metric.name ORDER BY start_at) AS earlier
-    FROM part
-    CROSS JOIN LATERAL (VALUES
-        ('time',                    "time"),
-        ('sessions',                n_sessions::double precision),
-        ('mean_request_latency',    1000 * latency / nullif(n_requests, 0)::double precision),
-        ('mean_tracks_per_session', n_tracks::double precision / n_sessions::double precision),
-        ('mean_time_per_session',   "time" / n_sessions::double precision)
-    ) AS metric (name, value)
+_SUMS = ("n_sessions", "n_tracks", "time", "n_requests", "latency")
+_METRICS = {
+    "time": "{when}_time",
+    "sessions": "{when}_n_sessions",
+    "mean_request_latency": "1000 * {when}_latency / nullif({when}_n_requests, 0)",
+    "mean_tracks_per_session": "{when}_n_tracks / {when}_n_sessions",
+    "mean_time_per_session": "{when}_time / {when}_n_sessions",
+}
+
+
+def _change(name: str, value: str) -> str:
+    """Return the SQL of how the users, their values' sum and that of the squares change."""
+    after, before = value.format(when="after"), value.format(when="before")
+    return f"""ARRAY[
+        count({after}) - count({before}),
+        sum(coalesce({after}, 0) - coalesce({before}, 0)),
+        sum(coalesce(({after}) ^ 2, 0) - coalesce(({before}) ^ 2, 0))
+    ] AS {name}"""
+
+
+_OWN = ", ".join(f"sum(session.{name}) AS {name}" for name in _SUMS)
+_AFTER = ", ".join(f"sum({name}) OVER so_far AS after_{name}" for name in _SUMS)
+# null without an earlier session
+_BEFORE = ", ".join(
+    f"CASE WHEN n_sessions < after_n_sessions THEN after_{name} - {name} END AS before_{name}"
+    for name in _SUMS
 )
-SELECT treatment, name AS metric, start_at, sum(n_new)::bigint AS n_sessions,
-       count(value) - count(earlier) AS n_users,
-       sum(coalesce(value, 0) - coalesce(earlier, 0)) AS total,
-       sum(coalesce(value * value, 0) - coalesce(earlier * earlier, 0)) AS total_squares
+_STEPS = f"""
+WITH own AS (
+    SELECT session.treatment, session.user_id, session.start_at, {_OWN}
+    FROM ({{sessions}}) AS session
+    JOIN experiment_listeners AS listener USING (user_id)
+    WHERE listener.experiment = $1 AND NOT listener.is_conflict
+    GROUP BY session.treatment, session.user_id, session.start_at
+),
+part AS (
+    SELECT *, {_AFTER}
+    FROM own
+    WINDOW so_far AS (PARTITION BY user_id ORDER BY start_at)
+),
+change AS (
+    SELECT *, {_BEFORE} FROM part
+)
+SELECT treatment, start_at, sum(n_sessions)::bigint AS n_sessions,
+       {", ".join(_change(name, value) for name, value in _METRICS.items())}
 FROM change
-GROUP BY treatment, name, start_at
+GROUP BY treatment, start_at
 ORDER BY start_at
-"""
+"""  # noqa: S608 - our own text
 
 
 async def fetch_timeline(
@@ -68,5 +99,23 @@ async def fetch_timeline(
         n_intervals: At most.
     """
     width = choose_width(last_at - first_at, n_intervals=n_intervals)
-    rows = await connection.fetch(STEPS, experiment, width, first_at)
-    return Timeline(width=width, steps=tuple(Step(**row) for row in rows))
+    is_of_days = width >= DAY
+    if is_of_days:
+        first_at = first_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    sessions = _SESSIONS_OF_DAYS if is_of_days else _SESSIONS_OF_EVENTS
+    rows = await connection.fetch(_STEPS.format(sessions=sessions), experiment, width, first_at)
+    return Timeline(width=width, steps=tuple(step for row in rows for step in _read_steps(row)))
+
+
+def _read_steps(row: Mapping[str, Any]) -> Iterator[Step]:
+    for name in _METRICS:
+        n_users, total, total_squares = row[name]
+        yield Step(
+            treatment=row["treatment"],
+            metric=name,
+            start_at=row["start_at"],
+            n_sessions=row["n_sessions"],
+            n_users=int(n_users),
+            total=total,
+            total_squares=total_squares,
+        )

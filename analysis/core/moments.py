@@ -92,37 +92,45 @@ def _covariance(m: RatioMoments, ratio: float, scale: float) -> float | None:
 def adjust_for_history(
     control: MetricAggregate, treated: MetricAggregate
 ) -> tuple[MetricAggregate, MetricAggregate] | None:
-    """Take out of both arms what their users' history explains (CUPED).
+    """Take out of each arm what its users' history explains (CUPED).
 
-    One slope for both arms: what came before the exposure cannot depend on the treatment, so
-    that the difference of means estimates the same effect with less variance.
+    Each arm has its own slope b: where a treatment multiplies what listeners do it multiplies the
+    slope too, and one slope for both would take from the control what is small for the treatment
+    and more than the control has. Each mean is then what the arm's would be with the users of
+    both, whose mean history has a variance too: the log of the ratio of means m gets
+
+        (b_t / m_t - b_c / m_c)^2 var(history) / n
+
+    which is nothing without effect, and where the effect is a factor.
 
     Returns:
         The adjusted arms; None without history, or where it explains nothing because it is
         the same for everybody.
 
     Source: Deng, Xu, Kohavi & Walker (2013), Improving the Sensitivity of Online Controlled
-    Experiments by Utilizing Pre-Experiment Data.
+    Experiments by Utilizing Pre-Experiment Data; Lin (2013), Agnostic Notes on Regression
+    Adjustments to Experimental Data, for a slope per arm.
     """
-    arms = (control, treated)
-    spread = _pool([(arm.n_users, arm.covariate_variance) for arm in arms])
-    shared = _pool([(arm.n_users, arm.covariance) for arm in arms])
-    if not spread or shared is None:
+    slopes = _slope(control), _slope(treated)
+    if slopes[0] is None or slopes[1] is None:
         return None
-    slope = shared / spread
-    n_users = sum(arm.n_users for arm in arms)
-    centre = sum(arm.n_users * (arm.covariate_mean or 0.0) for arm in arms) / n_users
-    return _adjust(control, slope, centre), _adjust(treated, slope, centre)
+    n_users = control.n_users + treated.n_users
+    centre, spread = (
+        (control.n_users * of_control + treated.n_users * of_treated) / n_users
+        for of_control, of_treated in (
+            (control.covariate_mean or 0.0, treated.covariate_mean or 0.0),
+            (control.covariate_variance or 0.0, treated.covariate_variance or 0.0),
+        )
+    )
+    adjusted = _adjust(control, slopes[0], centre), _adjust(treated, slopes[1], centre)
+    added = _variance_of_history(adjusted, (slopes[0], slopes[1])) * spread / n_users
+    return adjusted[0], _widen(adjusted[1], added)
 
 
-def _pool(terms: list[tuple[int, float | None]]) -> float | None:
-    """Pool variances or covariances within arms; None if an arm has none."""
-    total = 0.0
-    for n_users, value in terms:
-        if value is None:
-            return None
-        total += (n_users - 1) * value
-    return total / (sum(n_users for n_users, _ in terms) - len(terms))
+def _slope(arm: MetricAggregate) -> float | None:
+    if arm.covariance is None or not arm.covariate_variance:
+        return None
+    return arm.covariance / arm.covariate_variance
 
 
 def _adjust(arm: MetricAggregate, slope: float, centre: float) -> MetricAggregate:
@@ -134,6 +142,24 @@ def _adjust(arm: MetricAggregate, slope: float, centre: float) -> MetricAggregat
         arm.mean - slope * ((arm.covariate_mean or 0.0) - centre),
         max(arm.variance + spread, 0.0),
     )
+
+
+def _variance_of_history(
+    arms: tuple[MetricAggregate, MetricAggregate], slopes: tuple[float, float]
+) -> float:
+    """Return what a variance of 1 of the shared mean history adds to the treated mean's."""
+    control, treated = arms
+    if not control.mean or not treated.mean:
+        return 0.0
+    apart = slopes[1] - slopes[0] * (treated.mean / control.mean)
+    return apart * apart
+
+
+def _widen(arm: MetricAggregate, added: float) -> MetricAggregate:
+    """Add to the variance of an arm's mean."""
+    if arm.variance is None or not math.isfinite(added):
+        return arm
+    return dataclasses.replace(arm, variance=arm.variance + arm.n_users * added)
 
 
 def _finite(value: float) -> float | None:

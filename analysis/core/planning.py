@@ -42,8 +42,9 @@ def minimum_detectable_pct(
     error = _relative_error(control, treated)
     if error is None:
         return None
-    quantiles = scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.isf(1 - power)
-    return float(100 * quantiles * error)
+    quantiles = float(scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.isf(1 - power))
+    change = 100 * quantiles * error
+    return change if math.isfinite(change) else None
 
 
 def required_users(

@@ -10,7 +10,7 @@ from analysis.core.moments import MetricAggregate
 
 WIDTHS = tuple(
     timedelta(seconds=seconds)
-    for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
+    for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 )
 DAY = timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""A bare FastAPI service with the recommender's request and answer: `echo.py PORT`."""
+"""A bare FastAPI service with the recommender's request and answer: `echo PORT WORKERS`."""
 
 import sys
 
@@ -23,4 +23,11 @@ async def next_(user: int, body: Playback) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False)
+    uvicorn.run(
+        "benchmarks.serving.echo:app",
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        workers=int(sys.argv[2]),
+        log_level="error",
+        access_log=False,
+    )

@@ -19,11 +19,20 @@ class Load:
         latencies_s: Of every request.
         failures: Answers that were not 200, by status.
         seconds: From the first request to the last answer.
+        versions: When each model version answered, by `time.perf_counter`.
     """
 
     latencies_s: list[float] = field(default_factory=list)
     failures: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
+    versions: dict[str, list[float]] = field(default_factory=dict)
+
+    def span_of(self, version: str) -> tuple[float, float]:
+        """Return when a version answered first, and when any other did for the last time."""
+        others = [
+            seen for name, times in self.versions.items() if name != version for seen in times
+        ]
+        return min(self.versions[version]), max(others)
 
 
 class _Connection(asyncio.Protocol):
@@ -62,7 +71,11 @@ class _Connection(asyncio.Protocol):
         self._load.latencies_s.append(time.perf_counter() - self._sent_at)
         status = int(head[9:12])
         if status == 200:
-            self.answered = json.loads(body).get("track", 0)
+            answer = json.loads(body)
+            self.answered = answer.get("track", 0)
+            if "model_version" in answer:
+                seen = self._load.versions.setdefault(answer["model_version"], [])
+                seen.append(time.perf_counter())
         else:
             self._load.failures[status] = self._load.failures.get(status, 0) + 1
         self._send_when_due()
@@ -116,7 +129,7 @@ async def play(
     n_connections: int,
     n_requests: int,
     n_tracks: int,
-    round_: int,
+    first_user: int,
     rate: float = 0.0,
 ) -> Load:
     """Let every connection send its share of requests, one after another.
@@ -126,7 +139,7 @@ async def play(
         n_connections: That wait for an answer at the same time.
         n_requests: In all.
         n_tracks: Track ids are below it.
-        round_: Makes users that no other round has.
+        first_user: Of the users who play, whose ids follow each other.
         rate: Requests per second, evenly spread; 0 is as fast as they are answered.
     """
     load, loop = Load(), asyncio.get_running_loop()
@@ -134,7 +147,7 @@ async def play(
     started = time.perf_counter()
     links = []
     for connection in range(n_connections):
-        base = (round_ * n_connections + connection) * share
+        base = first_user + connection * share
         plays = _play(range(base, base + share), n_requests=share, n_tracks=n_tracks, seed=base)
         every_s = n_connections / rate if rate else 0.0
         make = functools.partial(

@@ -83,5 +83,5 @@ def _own_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in environment.items()
-        if key.startswith("SEGUE_") and not key.startswith("SEGUE_DEMO_")
+        if key.startswith(("SEGUE_", "OTEL_")) and not key.startswith("SEGUE_DEMO_")
     }

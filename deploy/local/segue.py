@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from pydantic import SecretStr
 from rich.console import Console
 
 from deploy.commands import ROOT
@@ -113,7 +114,9 @@ def make_world(settings: LocalSettings, console: Console) -> None:
 
 def create_demo_settings(settings: LocalSettings) -> DemoSettings:
     """Point the demonstration at the local stack."""
+    token = settings.environment.get("SEGUE_API_TOKEN")
     return DemoSettings(
+        api_token=SecretStr(token) if token else None,
         recommender_url=settings.url("recommender"),
         trainer_url=settings.url("trainer"),
         logger_url=settings.url("logger"),

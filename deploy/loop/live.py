@@ -39,6 +39,7 @@ from deploy.services import (
 from deploy.settings import DemoSettings
 from deploy.steps import Show, StepError, count_up
 from shared.artifacts import ArtifactError, ModelVersion, fetch_model
+from shared.exposure import make_authorization
 from shared.redis_client import create_redis
 from simulator.adapters.logger_client import Receipt, send_events
 from simulator.adapters.patient_http import PatientClient, ServiceError
@@ -98,6 +99,7 @@ class Live:
                 "promote": "always",
                 "warm_start": day > 1,
             },
+            headers=make_authorization(self.limits.api_token),
         )
         metrics = fetch_metrics(self.limits.trainer_url, version)
         wait_for_model(self.limits.recommender_url, version, timeout_s=MODEL_TIMEOUT_S)
@@ -167,12 +169,14 @@ class Live:
             )
 
     def _client(self, url: str, timeout_s: float, n_connections: int, show: Show) -> PatientClient:
+        is_protected = url == self.limits.logger_url
         return PatientClient(
             url,
             timeout_s=timeout_s,
             patience_s=_PATIENCE_S,
             max_connections=n_connections,
             notify=show,
+            headers=make_authorization(self.limits.api_token) if is_protected else None,
         )
 
 

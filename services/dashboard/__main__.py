@@ -1,6 +1,5 @@
 """`python -m services.dashboard`: run the service."""
 
-import logging
 import sys
 
 import uvicorn
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 
 from services.dashboard.app import create_app
 from services.dashboard.settings import Settings
+from shared.exposure import ExposedError
 from shared.logs import configure_logging
 from shared.settings import describe_invalid_settings
 
@@ -16,17 +16,22 @@ def main() -> int:
     """Serve; settings come from the environment."""
     try:
         settings = Settings()
+        configure_logging(settings.log_level, settings.log_format)
+        app = create_app(settings)
     except ValidationError as error:
         print(describe_invalid_settings(error), file=sys.stderr)
         return 2
-    configure_logging(settings.log_level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+    except ExposedError as error:
+        print(error, file=sys.stderr)
+        return 2
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
     return 0
 

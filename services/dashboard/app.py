@@ -25,16 +25,21 @@ from services.dashboard.adapters.catalog import (
     FetchCatalog,
     fetch_from,
 )
+from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peer, PeerAwayError, Peers
 from services.dashboard.adapters.results import PostgresResults, ResultsSource
 from services.dashboard.core.listening import Listeners, NoSuchArmError
+from services.dashboard.drawings import Drawings
 from services.dashboard.experiments import Experiments, UnknownExperimentError
 from services.dashboard.pulse import Pulse
 from services.dashboard.rendering import STATIC, Pages
 from services.dashboard.settings import Settings
 from services.dashboard.state import State
 from services.dashboard.tokens import Tokens
+from shared.auth import install_token
 from shared.definitions import load_experiments
+from shared.edge import EdgeOptions, install_edge
+from shared.exposure import make_authorization
 from shared.http import (
     ProblemError,
     install_error_map,
@@ -42,6 +47,7 @@ from shared.http import (
     install_problem_handlers,
 )
 from shared.redis_client import create_redis
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     UnknownExperimentError: (404, "No such experiment"),
@@ -52,6 +58,10 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
 }
 
 
+# Of a problem, on its page too: what lets a browser ask for the token, or come back.
+_KEPT = ("WWW-Authenticate", "Retry-After")
+
+
 @dataclass(frozen=True)
 class Adapters:
     """What a test may replace; None is made from the settings."""
@@ -59,6 +69,7 @@ class Adapters:
     results: ResultsSource | None = None
     peers: Peers | None = None
     fetch_catalog: FetchCatalog | None = None
+    tracing: Tracing | None = None
     seconds: Callable[[], float] = field(default=time.monotonic)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
@@ -78,7 +89,9 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
 
     Raises:
         InvalidExperimentsError: If the experiments' definitions cannot be read.
+        ExposedError: If strangers could tell it what serves.
     """
+    settings.check_exposure(settings.host)
     adapters = adapters or Adapters()
     source = adapters.results or PostgresResults(settings.postgres_dsn)
     experiments = Experiments(
@@ -89,6 +102,8 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         now=adapters.now,
     )
     page_maker = Pages(Tokens())
+    tracing = adapters.tracing or create_tracing("dashboard")
+    registry = CollectorRegistry()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
@@ -99,11 +114,16 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
                 fetch = fetch_from(await stack.enter_async_context(redis))
             stack.push_async_callback(experiments.close)
+            stack.push_async_callback(close_tracing, tracing)
+            drawings = Drawings(pages.draw_results)
+            stack.push_async_callback(drawings.close)
             state = State(
                 settings=settings,
                 experiments=experiments,
+                drawings=drawings,
                 peers=peers,
                 catalog=CatalogHolder(fetch, seconds=adapters.seconds),
+                maps=Maps(peers),
                 listeners=Listeners(
                     timeout_s=settings.listening_timeout_s, seconds=adapters.seconds
                 ),
@@ -125,7 +145,9 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
     _show_problems_as_pages(app, page_maker)
-    install_operations(app, ready=ready, registry=CollectorRegistry())
+    install_operations(app, ready=ready, registry=registry)
+    install_token(app, settings.api_token)
+    install_edge(app, EdgeOptions(service="dashboard", tracing=tracing), registry=registry)
     return app
 
 
@@ -135,7 +157,9 @@ async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Peer
         client = httpx.AsyncClient(
             base_url=getattr(settings, f"{name}_url"), timeout=settings.request_timeout_s
         )
-        peers[name] = Peer(name, await stack.enter_async_context(client))
+        # Only who changes something for it is shown the token.
+        headers = make_authorization(settings.api_token) if name == "trainer" else {}
+        peers[name] = Peer(name, await stack.enter_async_context(client), headers=headers)
     return Peers(**peers)
 
 
@@ -150,7 +174,10 @@ def _show_problems_as_pages(app: FastAPI, page_maker: Pages) -> None:
             if not pages.wants_html(request):
                 return response
             values = describe(bytes(response.body))
-            return page_maker.render(request, "error.html", values, status=response.status_code)
+            page = page_maker.render(request, "error.html", values, status=response.status_code)
+            kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+            page.headers.update(kept)
+            return page
 
         app.add_exception_handler(kind, handle)
 

@@ -15,6 +15,7 @@ from services.dashboard.state import State, get_state
 from shared.catalog import Track
 from shared.events import MAX_ID
 from shared.http import ProblemError
+from shared.openapi import problems
 
 ListenerToken = Annotated[str, Path(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 FORM = {"requestBody": {"content": {"application/x-www-form-urlencoded": {}}, "required": True}}
@@ -50,7 +51,13 @@ def _add_start(router: APIRouter) -> None:
             values |= {"tracks": tracks, "fault": None, "n_tracks": len(index)}
         return state.pages.render(request, "listen.html", values)
 
-    @router.post("/listen", response_class=RedirectResponse, openapi_extra=FORM)
+    @router.post(
+        "/listen",
+        response_class=RedirectResponse,
+        status_code=303,
+        openapi_extra=FORM,
+        responses=problems(422, 503),
+    )
     async def start(request: Request) -> Response:
         """Start a session with a track and an arm, as the form says."""
         state = get_state(request)
@@ -63,14 +70,20 @@ def _add_start(router: APIRouter) -> None:
 
 
 def _add_session(router: APIRouter) -> None:
-    @router.get("/listen/{token}", response_class=HTMLResponse)
+    @router.get("/listen/{token}", response_class=HTMLResponse, responses=problems(404))
     async def show(request: Request, token: ListenerToken) -> Response:
         """Show what plays, what was heard, and why."""
         state = get_state(request)
         values = {"listener": _find(state, token), "experiment": state.experiments.serving}
         return state.pages.render(request, "session.html", values)
 
-    @router.post("/listen/{token}", response_class=RedirectResponse, openapi_extra=FORM)
+    @router.post(
+        "/listen/{token}",
+        response_class=RedirectResponse,
+        status_code=303,
+        openapi_extra=FORM,
+        responses=problems(404, 409, 422, 503),
+    )
     async def report(request: Request, token: ListenerToken) -> Response:
         """Say how much one listened, and get the next track or end, as the form says."""
         state = get_state(request)

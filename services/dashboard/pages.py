@@ -20,10 +20,11 @@ from services.dashboard.core.results import (
     find_deciding,
     judge,
 )
-from services.dashboard.experiments import Listed, Outcome
+from services.dashboard.experiments import Listed
 from services.dashboard.refreshed import Known
 from services.dashboard.rendering import both_sizes
 from services.dashboard.state import State, get_state
+from shared.openapi import problems
 
 Values = dict[str, Any]
 
@@ -36,7 +37,11 @@ def create_router() -> APIRouter:
     async def start() -> str:
         return "/experiments"
 
-    @router.get("/experiments", response_class=HTMLResponse)
+    @router.get(
+        "/experiments",
+        response_class=HTMLResponse,
+        responses=problems(503) | {200: {"content": {"application/json": {}}}},
+    )
     async def list_experiments(request: Request) -> Response:
         """Show all experiments; as JSON to who asks for `application/json`."""
         if not wants_html(request):
@@ -47,14 +52,21 @@ def create_router() -> APIRouter:
         response.headers["Vary"] = "Accept"
         return response
 
-    @router.get("/experiments/{name}", response_class=HTMLResponse)
+    @router.get("/experiments/{name}", response_class=HTMLResponse, responses=problems(404, 503))
     async def show_experiment(request: Request, name: ExperimentName) -> Response:
         """Show what an experiment did."""
         state = get_state(request)
-        known = await state.experiments.get_results(name, patience_s=state.settings.patience_s)
-        listed = _find(state, name)
-        shown = await asyncio.to_thread(_show, known)  # draws
-        values = {"name": name, "listed": listed, "known": known, **shown}
+        patience_s = state.settings.patience_s
+        known = await state.experiments.get_results(name, patience_s=patience_s)
+        values = {"name": name, "listed": _find(state, name), "known": known, "absence": None}
+        match known.value:
+            case Results() as results:
+                drawn = await state.drawings.get(name, results, patience_s=patience_s)
+                values |= {"results": drawn and results, **(drawn or {})}
+            case NoDataError() | UnknownTreatmentError() as error:
+                values |= {"results": None, "absence": f"{error}"}
+            case None:
+                values |= {"results": None}
         return state.pages.render(request, "experiment.html", values)
 
     return router
@@ -101,17 +113,8 @@ def _find(state: State, name: str) -> Listed:
     return next(each for each in state.experiments.list({name: {}}) if each.name == name)
 
 
-def _show(known: Known[Outcome]) -> Values:
-    match known.value:
-        case Results() as results:
-            return {"results": results, "absence": None, **_show_results(results)}
-        case NoDataError() | UnknownTreatmentError() as error:
-            return {"results": None, "absence": f"{error}"}
-        case None:
-            return {"results": None, "absence": None}
-
-
-def _show_results(results: Results) -> Values:
+def draw_results(results: Results) -> Values:
+    """Make what the page of an experiment shows of its results, charts included."""
     comparison = results.comparison
     over_time = tuple(results.effects_over_time.items())
     title = f"Effect on {comparison.rule.metric} over time"

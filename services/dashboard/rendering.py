@@ -57,12 +57,12 @@ class Pages:
         )
         self._environment.globals["static_version"] = _static_version()
         self._environment.globals["metric_names"] = formats.METRIC_NAMES
+        self._environment.globals["describe_metric"] = formats.describe_metric
         self._environment.filters |= {
             "percent": formats.format_percent,
             "interval": formats.format_interval,
             "mean": formats.format_mean,
             "count": formats.format_count,
-            "value": formats.format_value,
             "p_value": formats.format_p_value,
             "share": formats.format_share,
             "time": formats.format_time,

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.exposure import EdgeSettings
 
 Duration = Annotated[float, Field(gt=0)]
 
 
-class Settings(BaseSettings):
-    """`SEGUE_DASHBOARD_*`, and three variables shared by every service."""
+class Settings(EdgeSettings):
+    """`SEGUE_DASHBOARD_*`, and variables shared by every service."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_DASHBOARD_", populate_by_name=True)
 
@@ -18,7 +20,6 @@ class Settings(BaseSettings):
     postgres_dsn: str = Field(
         "postgresql://postgres@127.0.0.1:5432/segue", validation_alias="SEGUE_POSTGRES_DSN"
     )
-    log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
 
     host: str = "127.0.0.1"
     port: int = Field(5004, ge=0, le=65535)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from services.dashboard.adapters.catalog import CatalogHolder
+from services.dashboard.adapters.maps import Maps
 from services.dashboard.adapters.peers import Peers
 from services.dashboard.core.listening import Listeners
+from services.dashboard.drawings import Drawings
 from services.dashboard.experiments import Experiments
 from services.dashboard.pulse import Pulse
 from services.dashboard.rendering import Pages
@@ -19,8 +21,10 @@ class State:
 
     settings: Settings
     experiments: Experiments
+    drawings: Drawings
     peers: Peers
     catalog: CatalogHolder
+    maps: Maps
     listeners: Listeners
     pulse: Pulse
     pages: Pages

@@ -19,8 +19,10 @@ from services.logger.ingest import (
     store_lines,
 )
 from services.logger.settings import Settings
+from shared.auth import protect
 from shared.event_stream import EventStream
 from shared.http import ProblemError
+from shared.openapi import problems
 
 MEDIA_TYPE = "application/x-ndjson"
 
@@ -50,7 +52,7 @@ def create_router() -> APIRouter:
     """Create the routes; they find their `State` as `request.state.logger`."""
     router = APIRouter()
 
-    @router.post("/events", tags=["events"])
+    @router.post("/events", tags=["events"], **protect(400, 408, 413, 415, 503))
     async def post_events(request: Request) -> dict[str, Any]:
         """Store events, one JSON object per line; answers when they are committed."""
         state: State = request.state.logger
@@ -63,7 +65,7 @@ def create_router() -> APIRouter:
             receipt = await store_lines(body, store=state.store, metrics=state.metrics)
         return asdict(receipt)
 
-    @router.get("/lag", tags=["events"])
+    @router.get("/lag", tags=["events"], responses=problems(503))
     async def get_lag(request: Request) -> dict[str, Any]:
         """Tell how far the rows are behind the stream, and what could not be stored."""
         state: State = request.state.logger
@@ -71,11 +73,12 @@ def create_router() -> APIRouter:
         return {
             "undelivered": lag.undelivered,
             "pending": lag.pending,
+            "oldest_s": lag.oldest_s,
             "dead_letters": await state.store.count_dead_letters(),
             "consumer": state.consumer.state(),
         }
 
-    @router.get("/dead-letters", tags=["events"])
+    @router.get("/dead-letters", tags=["events"], responses=problems(503))
     async def get_dead_letters(
         request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 20
     ) -> list[dict[str, Any]]:

@@ -20,10 +20,14 @@ from services.logger.consumer import Consumer, ConsumerOptions
 from services.logger.core.storage import EventStore, StoreUnavailableError
 from services.logger.ingest import BodyError, BodyTooLargeError
 from services.logger.settings import Settings
+from shared.auth import install_token
+from shared.edge import EdgeOptions, install_edge
 from shared.event_stream import EventStream, RedisEventStream
 from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.origin import is_loopback
 from shared.redis_client import create_redis
 from shared.tasks import in_background
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     BodyTooLargeError: (413, "Body too large"),
@@ -39,6 +43,7 @@ class Adapters:
 
     stream: EventStream
     store: EventStore
+    tracing: Tracing | None = None
 
 
 class LifespanState(TypedDict):
@@ -54,8 +59,13 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         settings: Of this process.
         adapters: Where its stream and its store are; by default those that the settings name,
             after the database has been brought to its newest schema.
+
+    Raises:
+        ExposedError: If strangers could feed it events.
     """
+    settings.check_exposure(settings.host)
     metrics = Metrics()
+    tracing = adapters.tracing if adapters else create_tracing("logger")
     holder: list[State] = []
 
     @contextlib.asynccontextmanager
@@ -63,8 +73,13 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             used = adapters or await _connect(settings, stack)
             consumer = Consumer(
-                used.stream, used.store, metrics=metrics, options=_consumer_options(settings)
+                used.stream,
+                used.store,
+                metrics=metrics,
+                options=_consumer_options(settings),
+                tracing=tracing,
             )
+            stack.push_async_callback(close_tracing, tracing)
             state = State(
                 settings,
                 stream=used.stream,
@@ -85,6 +100,15 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
     install_operations(app, ready=ready, registry=metrics.registry)
+    install_token(app, settings.api_token)
+    options = EdgeOptions(
+        service="logger",
+        is_local=is_loopback(settings.host),
+        tracing=tracing,
+        max_in_flight=settings.max_in_flight,
+        max_body=None,  # POST /events has a larger one, and sees to it
+    )
+    install_edge(app, options, registry=metrics.registry)
     return app
 
 

@@ -18,7 +18,9 @@ from services.logger.adapters.metrics import Metrics
 from services.logger.core.batching import BatchBuffer
 from services.logger.core.storage import EventStore, StoreUnavailableError
 from services.logger.core.validation import OCCURRED_AT, Batch, Received, sort_payloads
+from services.logger.row_traces import trace_batch
 from shared.event_stream import Entry, EventStream, StreamLag
+from shared.tracing import Tracing
 
 SOURCE = "stream"
 IDLE_BLOCK_S = 0.25  # how long a read waits, and hence a stop, when nothing comes
@@ -57,8 +59,10 @@ class Consumer:
         metrics: Metrics,
         options: ConsumerOptions | None = None,
         name: str | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Wire it; `run` starts it."""
+        self._tracing = tracing
         self._stream = stream
         self._store = store
         self._metrics = metrics
@@ -126,9 +130,10 @@ class Consumer:
             return
         batch = await asyncio.to_thread(_sort, entries, datetime.now(UTC))
         started = time.perf_counter()
-        result = await self._persist(
-            lambda: self._store.store(batch, source=SOURCE), part="postgres"
-        )
+        with trace_batch(self._tracing, entries, batch):
+            result = await self._persist(
+                lambda: self._store.store(batch, source=SOURCE), part="postgres"
+            )
         if result is None:
             return  # stopped while the store was away: another consumer takes them over
         latency_s = time.perf_counter() - started

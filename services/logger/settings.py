@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from shared.exposure import EdgeSettings
 
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(gt=0)]
@@ -13,8 +15,8 @@ def _shared(name: str) -> str:
     return f"SEGUE_{name}"
 
 
-class Settings(BaseSettings):
-    """`SEGUE_LOGGER_*`, and three variables shared by every service."""
+class Settings(EdgeSettings):
+    """`SEGUE_LOGGER_*`, and variables shared by every service."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_LOGGER_", populate_by_name=True)
 
@@ -22,7 +24,6 @@ class Settings(BaseSettings):
     postgres_dsn: str = Field(
         "postgresql://postgres@127.0.0.1:5432/segue", validation_alias=_shared("POSTGRES_DSN")
     )
-    log_level: str = Field("INFO", validation_alias=_shared("LOG_LEVEL"))
 
     host: str = "127.0.0.1"
     port: int = Field(5003, ge=0, le=65535)
@@ -43,3 +44,4 @@ class Settings(BaseSettings):
     max_body_bytes: Count = Field(32 * 1024 * 1024, description="Of POST /events, decompressed.")
     body_timeout_s: Duration = Field(60, description="For a body to arrive.")
     concurrent_bodies: Count = Field(2, description="Bodies held in memory at once.")
+    max_in_flight: Count = Field(200, description="Requests being answered at once; more get 429.")

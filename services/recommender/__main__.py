@@ -1,7 +1,7 @@
 """`python -m services.recommender`: serve, or look at definitions of experiments."""
 
-import gc
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 
-from services.recommender.app import create_app
+from services.recommender.app import create_app, tune_collector
+from services.recommender.connection import SERVER_OPTIONS
 from services.recommender.core.policies import make_policies
 from services.recommender.core.schema import write_schema
 from services.recommender.core.summary import summarise
@@ -24,6 +25,13 @@ from shared.metrics import FOLDER_VARIABLE
 from shared.settings import describe_invalid_settings
 
 USAGE = "usage: python -m services.recommender [check [FILE] | schema]"
+_SHUTDOWN_S = 15
+
+
+def allow_many_connections() -> None:
+    """Raise the number of open files to what this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -60,7 +68,7 @@ def serve() -> int:
     """Serve; exit 2 with one line if there is nothing that could be served."""
     try:
         settings = Settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         app = create_app(settings)
     except ValidationError as error:
         print(describe_invalid_settings(error), file=sys.stderr)
@@ -72,21 +80,21 @@ def serve() -> int:
         print(f"experiments (SEGUE_RECOMMENDER_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
     options: dict[str, Any] = {
+        **SERVER_OPTIONS,
         "host": settings.host,
         "port": settings.port,
-        "log_config": None,
-        "access_log": False,
-        "proxy_headers": False,  # nothing here depends on who asks
-        "server_header": False,
+        "timeout_graceful_shutdown": _SHUTDOWN_S,
     }
+    allow_many_connections()
     if settings.workers == 1:
-        gc.freeze()  # the catalogue stays: the collector need not visit it again
+        tune_collector()
         uvicorn.run(app, **options)
         return 0
     del app  # it was made to find what is wrong before any worker starts
     factory = "services.recommender.app:create_worker_app"
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault(FOLDER_VARIABLE, folder)
+        os.environ.setdefault("SEGUE_RECOMMENDER_ARRAYS", f"{folder}/arrays")
         uvicorn.run(factory, factory=True, workers=settings.workers, **options)
     return 0
 

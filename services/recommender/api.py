@@ -1,7 +1,8 @@
 """The HTTP edge: botify's API."""
 
+import logging
 from collections.abc import Mapping
-from typing import TypedDict, cast
+from typing import NamedTuple, TypedDict, cast
 
 import msgspec
 from fastapi import FastAPI
@@ -13,14 +14,33 @@ from starlette.types import Receive, Scope, Send
 from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelSource
 from services.recommender.adapters.session_store import SessionStore, StoreUnavailableError
+from services.recommender.connection_watch import ConnectionWatch
 from services.recommender.core.decisions import Decider, Outcome, ReusedKeyError, UnknownTrackError
 from services.recommender.core.policies import CatalogExhaustedError
 from services.recommender.core.sessions import Message
-from services.recommender.parsing import parse_explain, parse_id, parse_report
+from services.recommender.parsing import (
+    Headers,
+    ReadHeaders,
+    parse_explain,
+    parse_id,
+    parse_report,
+    read_body,
+    read_headers,
+)
+from services.recommender.telling import describe_report, tell_report
 from shared.catalog import Catalog
+from shared.edge import NOSNIFF, UNMATCHED, read_request_id
+from shared.events import Event
+from shared.gate import Gate
 from shared.http import ProblemError
+from shared.logs import REQUEST_ID
+from shared.origin import check_origin
+from shared.tracing import Tracing
+
+logger = logging.getLogger(__name__)
 
 _JSON = "application/json"
+_JSON_HEADER = (b"content-type", b"application/json")
 _DOMAIN_ERRORS = (
     ProblemError,
     UnknownTrackError,
@@ -38,6 +58,8 @@ class State(TypedDict):
     metrics: Metrics
     models: ModelSource
     store: SessionStore
+    tracing: Tracing | None
+    is_local: bool
 
 
 async def status(_: Request) -> Response:
@@ -54,15 +76,24 @@ async def track(request: Request) -> Response:
     return Response(msgspec.json.encode(catalog.tracks[row]), media_type=_JSON)
 
 
-class Reports:
-    """`POST /next/{user}` and `POST /last/{user}`, as bare ASGI.
+class Reply(NamedTuple):
+    """An answer as it goes out."""
 
-    A request comes once per playback, so that nothing stands between it and the decision:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Reports:
+    """`POST /next/{user}` and `POST /last/{user}`.
+
+    A report comes once per playback, so that nothing stands between it and the decision:
     Starlette's requests and responses, its middleware and FastAPI's would more than double its
-    cost, and have nothing to do. `openapi.py` describes it.
+    cost, and have nothing to do. A `Connection` hands reports over as they come; what runs the
+    service by ASGI alone can, too. `openapi.py` describes them.
     """
 
-    def __init__(self, message: Message, state: State, gate: "Gate") -> None:
+    def __init__(self, message: Message, state: State, gate: Gate) -> None:
         """Serve one kind of report, as far as the gate lets it in."""
         self._message: Message = message
         self._route = f"/{message}/{{user}}"
@@ -70,27 +101,73 @@ class Reports:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        metrics = self._state["metrics"]
-        started, status = metrics.seconds(), 500
+        """Answer a request that comes through ASGI."""
+        user, headers = scope["path"].rpartition("/")[2], scope["headers"]
         try:
-            try:
-                with self._gate:
-                    outcome = await self._decide(scope, receive)
-            except _DOMAIN_ERRORS as error:
-                response = to_problem(error).to_response()
-                status = response.status_code
-                await response(scope, receive, send)
-                return
-            status = 200
-            await _send_json(send, outcome.answer)
-        finally:
-            metrics.observe_request("POST", self._route, status, metrics.seconds() - started)
+            body = await read_body(receive, headers)
+        except ProblemError as problem:
+            reply = self.refuse(problem)
+        else:
+            reply = await self.answer(user, scope["query_string"], headers, body)
+        start = {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": reply.body})
 
-    async def _decide(self, scope: Scope, receive: Receive) -> Outcome:
-        explain = parse_explain(scope)
-        user = scope["path"].rpartition("/")[2]
-        report = await parse_report(scope, receive, message=self._message, user=user)
+    async def answer(self, user: str, query: bytes, headers: Headers, body: bytes) -> Reply:
+        """Answer a report, whatever is wrong with it, or with us.
+
+        Args:
+            user: The path's last part.
+            query: Of the request.
+            headers: Of the request, names in lower case.
+            body: Of the request.
+        """
+        read = read_headers(headers)
+        request_id = read_request_id(read.get(b"x-request-id"))
+        REQUEST_ID.set(request_id)
+        tracing = self._state["tracing"]
+        if tracing is None:
+            reply, _ = await self._answer(user, query, read, body)
+        else:
+            parent = read.get(b"traceparent", b"").decode("latin-1")
+            with tracing.span(f"POST {self._route}", kind="server", parent=parent) as span:
+                reply, event = await self._answer(user, query, read, body)
+                span.set_attributes(describe_report(self._route, reply.status, event))
+        reply.headers.append((b"x-request-id", request_id.encode()))
+        return reply
+
+    async def _answer(
+        self, user: str, query: bytes, headers: ReadHeaders, body: bytes
+    ) -> tuple[Reply, Event | None]:
+        """Answer; return the event that was written, too."""
+        metrics = self._state["metrics"]
+        started, event = metrics.seconds(), None
+        try:
+            with self._gate:
+                outcome = await self._decide(user, query, headers, body)
+            event, length = outcome.event, b"%d" % len(outcome.answer)
+            names = [_JSON_HEADER, NOSNIFF, (b"content-length", length)]
+            reply = Reply(200, names, outcome.answer)
+        except _DOMAIN_ERRORS as error:
+            reply = to_reply(to_problem(error))
+        except Exception:
+            logger.exception("a report was not answered")
+            reply = to_reply(ProblemError(500, "Internal error", "see the service's log"))
+        duration_s = metrics.seconds() - started
+        metrics.requests.observe("POST", self._route, reply.status, duration_s)
+        tell_report(self._route, reply.status, duration_s, event)
+        return reply, event
+
+    def refuse(self, problem: ProblemError) -> Reply:
+        """Answer a report that did not come in."""
+        self._state["metrics"].requests.observe("POST", self._route, problem.status, 0.0)
+        return to_reply(problem)
+
+    async def _decide(self, user: str, query: bytes, headers: ReadHeaders, body: bytes) -> Outcome:
+        if b"origin" in headers or b"sec-fetch-site" in headers:  # browsers alone send them
+            check_origin(headers, is_local=self._state["is_local"])
+        explain = parse_explain(query)
+        report = parse_report(headers, body, message=self._message, user=user)
         models = self._state["models"].current  # once: an answer is of one moment's versions
         decide = self._state["decider"].decide
         outcome = await self._state["store"].update(
@@ -102,34 +179,17 @@ class Reports:
         return outcome
 
 
-class Gate:
-    """Lets only so many in at once: a listener who would wait too long is told so at once."""
-
-    def __init__(self, limit: int) -> None:
-        """Open it for `limit`."""
-        self._limit = limit
-        self._n_inside = 0
-
-    def __enter__(self) -> None:
-        """Go in.
-
-        Raises:
-            ProblemError: If it is full.
-        """
-        if self._n_inside >= self._limit:
-            detail = f"{self._n_inside} requests are being answered"
-            raise ProblemError(429, "Too many requests", detail)
-        self._n_inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        """Leave."""
-        self._n_inside -= 1
-
-
 class Application(FastAPI):
     """FastAPI's application; the reports do not go through it."""
 
-    reports: Mapping[str, Reports] = {}
+    reports: Mapping[str, Reports]
+    watch: ConnectionWatch
+    metrics: Metrics
+
+    def refuse(self, problem: ProblemError) -> Reply:
+        """Answer what is no request yet, or none that ever was."""
+        self.metrics.requests.observe("other", UNMATCHED, problem.status, 0.0)
+        return to_reply(problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route a request, or the lifespan."""
@@ -175,11 +235,10 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(503, "Session store unavailable", str(error))
 
 
-async def _send_json(send: Send, body: bytes) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    headers = [(b"content-type", b"application/json"), length]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def to_reply(problem: ProblemError) -> Reply:
+    """Encode a problem."""
+    response = problem.to_response()
+    return Reply(response.status_code, [*response.raw_headers, NOSNIFF], bytes(response.body))
 
 
 def _state(request: Request) -> State:

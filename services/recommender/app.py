@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
-from starlette.routing import Route
 
 from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.definition_announcer import Announcer, DefinitionAnnouncer
-from services.recommender.adapters.metrics import Metrics, RequestMetrics
+from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import (
@@ -18,8 +17,10 @@ from services.recommender.adapters.session_store import (
     SessionStore,
     StoreUnavailableError,
 )
+from services.recommender.adapters.shared_arrays import SharedArrays
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
+from services.recommender.connection_watch import ConnectionWatch
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.policies import pinned_versions
@@ -28,9 +29,12 @@ from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.definition_log import make_load
 from shared.definitions import load_experiments
+from shared.edge import EdgeOptions, install_edge
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
+from shared.origin import is_loopback
 from shared.tasks import in_background
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Adapters:
     models: ModelSource | None = None
     announcer: Announcer | None = None
     clock: Clock = field(default_factory=Clock)
+    tracing: Tracing | None = None
 
 
 def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
@@ -49,15 +54,23 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     Raises:
         InvalidCatalogError: If the catalogue cannot be used.
         InvalidExperimentsError: If the experiments cannot be served.
-        OSError: If the spool's folder cannot be used.
+        OSError: If the folder of the spool or of the arrays cannot be used.
     """
     adapters = adapters or Adapters()
     catalog = load_catalog(settings.catalog)
     index = make_catalog_index(catalog)
     experiments = load_experiments(settings.experiments)
-    decider = Decider(index, experiments, seed=settings.seed, clock=adapters.clock)
+    decider = Decider(
+        index,
+        experiments,
+        seed=settings.seed,
+        clock=adapters.clock,
+        decision_s=settings.decision_s,
+        rest_s=settings.rest_s,
+    )
     metrics = Metrics(experiments.serving_names, adapters.clock)
-    store = adapters.store or _create_store(settings, metrics)
+    tracing = adapters.tracing or create_tracing("recommender")
+    store = adapters.store or _create_store(settings, metrics, tracing)
     models = adapters.models or ModelHolder(
         settings.redis_url,
         catalog,
@@ -66,13 +79,25 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         poll_s=settings.poll_s,
         metrics=metrics,
         clock=adapters.clock,
+        shared=SharedArrays(settings.arrays) if settings.arrays else None,
     )
     load = make_load(experiments, adapters.clock.now())
     announcer = adapters.announcer or DefinitionAnnouncer(
         settings.redis_url, load, interval_s=settings.announce_s
     )
-    state = State(catalog=catalog, decider=decider, metrics=metrics, models=models, store=store)
-    return _assemble(state, announcer, max_in_flight=settings.max_in_flight)
+    state = State(
+        catalog=catalog,
+        decider=decider,
+        metrics=metrics,
+        models=models,
+        store=store,
+        tracing=tracing,
+        is_local=is_loopback(settings.host),
+    )
+    watch = ConnectionWatch(
+        request_s=settings.request_s, idle_s=settings.idle_s, seconds=adapters.clock.seconds
+    )
+    return _assemble(state, announcer, watch, max_in_flight=settings.max_in_flight)
 
 
 def create_worker_app() -> FastAPI:
@@ -84,17 +109,27 @@ def create_worker_app() -> FastAPI:
         InvalidExperimentsError: If the experiments cannot be served.
     """
     settings = Settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     app = create_app(settings)
-    gc.freeze()  # the catalogue stays: the collector need not visit it again
+    tune_collector()
     return app
 
 
-def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
+def tune_collector() -> None:
+    """Let the garbage collector run seldom, and leave out what stays, the catalogue above all.
+
+    A request leaves no cycles behind, and by default the collector runs every few requests.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> SessionStore:
     store = RedisSessionStore(
         RedisConnection(settings.redis_url),
         timeout_s=settings.session_timeout_s,
         deadline_s=settings.deadline_s,
+        tracing=tracing,
     )
     if settings.spool is None:
         return store
@@ -108,19 +143,25 @@ def _create_store(settings: Settings, metrics: Metrics) -> SessionStore:
     )
 
 
-def _assemble(state: State, announcer: Announcer, *, max_in_flight: int) -> FastAPI:
+def _assemble(
+    state: State, announcer: Announcer, watch: ConnectionWatch, *, max_in_flight: int
+) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
+    tracing = state["tracing"]
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         await models.refresh()
         async with (
+            in_background(metrics.tallies.flush_regularly()),
             in_background(models.watch()),
             in_background(announcer.watch()),
             in_background(store.deliver()),
+            in_background(watch.look_regularly()),
         ):
             yield state
         await store.close()
+        await close_tracing(tracing)
 
     async def ready() -> Mapping[str, str]:
         try:
@@ -131,10 +172,16 @@ def _assemble(state: State, announcer: Announcer, *, max_in_flight: int) -> Fast
 
     reports = make_reports(state, max_in_flight=max_in_flight)
     app = Application(title="Segue recommender", lifespan=lifespan, routes=make_routes(reports))
-    app.reports = reports
+    app.reports, app.watch, app.metrics = reports, watch, metrics
     install_openapi(app)
     install_problem_handlers(app)
-    install_operations(app, ready=ready, registry=metrics.registry)
-    paths = {route.endpoint: route.path for route in app.routes if isinstance(route, Route)}
-    app.add_middleware(RequestMetrics, metrics=metrics, paths=paths)
+    flush = metrics.tallies.flush
+    install_operations(app, ready=ready, registry=metrics.registry, flush=flush)
+    options = EdgeOptions(
+        service="recommender",
+        is_local=state["is_local"],
+        tracing=tracing,
+        max_in_flight=max_in_flight,
+    )
+    install_edge(app, options, registry=metrics.registry, durations=metrics.requests)
     return app

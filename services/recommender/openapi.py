@@ -9,19 +9,9 @@ from services.recommender.core.answers import Answer
 from services.recommender.parsing import MAX_BODY, MAX_KEY, PlaybackBody
 from shared.catalog import Track
 from shared.events import MAX_ID
-from shared.http import MEDIA_TYPE
+from shared.openapi import describe_problem
 
 Json = dict[str, Any]
-
-
-class Problem(msgspec.Struct):
-    """RFC 9457 problem details; `field` names the input at fault."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    field: str | None = None
 
 
 class Status(msgspec.Struct):
@@ -32,6 +22,7 @@ class Status(msgspec.Struct):
 
 _PROBLEMS = {
     "400": "The body is not JSON.",
+    "403": "A page of another site may not report.",
     "404": "There is no such track.",
     "409": "The session has heard every track of the catalogue.",
     "413": f"The body is larger than {MAX_BODY} bytes.",
@@ -105,7 +96,7 @@ def _describe_report(
         "name": "explain",
         "in": "query",
         "required": False,
-        "description": "1 adds `explanation` to the answer, if its recommender can explain.",
+        "description": "1 adds `explanation`, why this track, to the answer.",
         "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
     }
     return {
@@ -119,7 +110,7 @@ def _describe_report(
         },
         "responses": {
             "200": _content(Answer, success),
-            **_problems("400", "413", "415", "422", "429", "503", *problems),
+            **_problems("400", "403", "413", "415", "422", "429", "503", *problems),
         },
     }
 
@@ -130,7 +121,7 @@ def _id_parameter(name: str) -> Json:
 
 
 def _problems(*statuses: str) -> Json:
-    return {status: _content(Problem, _PROBLEMS[status], MEDIA_TYPE) for status in sorted(statuses)}
+    return {s: describe_problem(int(s), _PROBLEMS[s]) for s in sorted(statuses)}
 
 
 def _content(type_: type, description: str, media_type: str = "application/json") -> Json:

@@ -1,10 +1,11 @@
 """From an HTTP request to a report: strict, bounded, and naming the field at fault."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.datastructures import QueryParams
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from services.recommender.core.sessions import Message, Report
 from shared.events import MAX_ID, Fraction, Id
@@ -13,10 +14,23 @@ from shared.http import ProblemError
 MAX_BODY = 64 * 1024
 MAX_KEY = 200
 
+Headers = Sequence[tuple[bytes, bytes]]
+ReadHeaders = Mapping[bytes, bytes]
+
 _ID = re.compile(r"[0-9]{1,10}", re.ASCII)
 _KEY = re.compile(rb"[\x20-\x7e]{1,%d}" % MAX_KEY)
 _FIELD = re.compile(r"(?:`\$\.|field `)(\w+)")
-_READ = frozenset({b"idempotency-key", b"content-type", b"content-length"})
+_READ = frozenset(
+    {
+        b"idempotency-key",
+        b"content-type",
+        b"x-request-id",
+        b"traceparent",
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+    }
+)
 
 
 class PlaybackBody(msgspec.Struct, frozen=True):
@@ -34,12 +48,17 @@ class PlaybackBody(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(PlaybackBody)
 
 
-async def parse_report(scope: Scope, receive: Receive, *, message: Message, user: str) -> Report:
+def read_headers(headers: Headers) -> ReadHeaders:
+    """Return the headers that matter here; of a repeated one, the first counts."""
+    return {name: value for name, value in reversed(headers) if name in _READ}
+
+
+def parse_report(headers: ReadHeaders, body: bytes, *, message: Message, user: str) -> Report:
     """Read a report.
 
     Args:
-        scope: Of the request.
-        receive: Gives its body.
+        headers: Of the request, as `read_headers` returns them.
+        body: Of the request.
         message: What it reports.
         user: The path's last part.
 
@@ -47,12 +66,10 @@ async def parse_report(scope: Scope, receive: Receive, *, message: Message, user
         ProblemError: If any part of the request is not what it should be.
     """
     user_id = parse_id(user, field="user")
-    # Reversed: of a repeated header, the first counts.
-    headers = {name: value for name, value in reversed(scope["headers"]) if name in _READ}
     key = _parse_key(headers.get(b"idempotency-key"))
     _check_content_type(headers.get(b"content-type", b""))
-    body = _parse_body(await _read_body(receive, declared=headers.get(b"content-length", b"")))
-    return Report(message, user_id, body.track, body.time, key)
+    playback = _parse_body(body)
+    return Report(message, user_id, playback.track, playback.time, key)
 
 
 def parse_id(text: str, *, field: str) -> int:
@@ -67,18 +84,46 @@ def parse_id(text: str, *, field: str) -> int:
     return int(text)
 
 
-def parse_explain(scope: Scope) -> bool:
-    """Read whether the answer is to say why.
+def parse_explain(query: bytes) -> bool:
+    """Read from a query whether the answer is to say why.
 
     Raises:
         ProblemError: If it is neither 0 nor 1.
     """
-    if not scope["query_string"]:
+    if not query:
         return False
-    value = QueryParams(scope["query_string"]).get("explain", "0")
+    value = QueryParams(query.decode("latin-1")).get("explain", "0")
     if value not in {"0", "1"}:
         raise ProblemError(422, "Invalid request", "explain is not 0 or 1", field="explain")
     return value == "1"
+
+
+async def read_body(receive: Receive, headers: Headers) -> bytes:
+    """Read a body from ASGI.
+
+    Raises:
+        ProblemError: If it is too large, or the client leaves.
+    """
+    declared = dict(headers).get(b"content-length", b"")
+    if declared.isdigit() and int(declared[:20]) > MAX_BODY:
+        raise too_large()
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ProblemError(400, "Incomplete body", "the client left", field="body")
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise too_large()
+        if not message.get("more_body", False):
+            return body
+
+
+def too_large() -> ProblemError:
+    """Return what the sender of too large a body is told."""
+    detail = f"the body is larger than {MAX_BODY} bytes"
+    return ProblemError(413, "Content too large", detail, field="body")
 
 
 def _parse_key(key: bytes | None) -> str | None:
@@ -97,27 +142,6 @@ def _check_content_type(content_type: bytes) -> None:
     if content_type and media_type != b"application/json":
         detail = "the body is not declared as application/json"
         raise ProblemError(415, "Unsupported media type", detail, field="body")
-
-
-async def _read_body(receive: Receive, *, declared: bytes) -> bytes:
-    if declared.isdigit() and int(declared[:20]) > MAX_BODY:
-        raise _too_large()
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ProblemError(400, "Incomplete body", "the client left", field="body")
-        chunk: bytes = message.get("body", b"")
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        if not message.get("more_body", False):
-            return body
-
-
-def _too_large() -> ProblemError:
-    detail = f"the body is larger than {MAX_BODY} bytes"
-    return ProblemError(413, "Content too large", detail, field="body")
 
 
 def _parse_body(body: bytes) -> PlaybackBody:

@@ -14,6 +14,7 @@ from services.trainer.map_command import draw_map_to_file
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
 from shared.catalog import InvalidCatalogError
+from shared.exposure import ExposedError
 from shared.logs import configure_logging
 from shared.settings import describe_invalid_settings
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     options = create_parser().parse_args(arguments)
     try:
         settings = Settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         if options.command == "fit":
             fit_offline(options)
         elif options.command == "publish":
@@ -40,6 +41,9 @@ def main(arguments: list[str]) -> int:
             _serve(settings)
     except ValidationError as error:
         print(describe_invalid_settings(error), file=sys.stderr)
+        return 2
+    except ExposedError as error:
+        print(error, file=sys.stderr)
         return 2
     except (TrainingError, ArtifactError, InvalidCatalogError, CommandError) as error:
         print(error, file=sys.stderr)
@@ -54,6 +58,8 @@ def _serve(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
         # Event streams end with their training; the service does not wait for that to stop.
         timeout_graceful_shutdown=STOP_S,
     )

@@ -28,9 +28,13 @@ from services.trainer.scheduler import Scheduler
 from services.trainer.settings import Settings
 from services.trainer.state import State
 from shared.artifacts import ArtifactError
+from shared.auth import install_token
+from shared.edge import EdgeOptions, install_edge
 from shared.http import install_error_map, install_operations, install_problem_handlers
+from shared.origin import is_loopback
 from shared.redis_client import create_redis
 from shared.tasks import in_background
+from shared.tracing import Tracing, close_tracing, create_tracing
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ class Adapters:
 
     pool: asyncpg.Pool
     redis: Redis
+    tracing: Tracing | None = None
 
 
 class LifespanState(TypedDict):
@@ -67,8 +72,13 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     Args:
         settings: Of this process.
         adapters: Its connections; by default to where the settings say.
+
+    Raises:
+        ExposedError: If strangers could tell it what serves.
     """
+    settings.check_exposure(settings.host)
     metrics = Metrics()
+    tracing = adapters.tracing if adapters else create_tracing("trainer")
     holder: list[Adapters] = []
 
     @contextlib.asynccontextmanager
@@ -78,6 +88,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
             jobs = JobStore(used.pool, settings.postgres_dsn)
             runner = JobRunner(settings, jobs, metrics)
             registry = Registry(used.pool, used.redis)
+            stack.push_async_callback(close_tracing, tracing)
             stack.push_async_callback(runner.stop)
             await _interrupt_leftovers(runner)
             refresh = _refreshing(registry, metrics, interval_s=settings.refresh_interval_s)
@@ -97,6 +108,10 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_error_map(app, PROBLEMS)
     install_operations(app, ready=ready, registry=metrics.registry)
+    install_token(app, settings.api_token)
+    is_local = is_loopback(settings.host)
+    options = EdgeOptions(service="trainer", is_local=is_local, tracing=tracing)
+    install_edge(app, options, registry=metrics.registry)
     return app
 
 

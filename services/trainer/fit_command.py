@@ -88,7 +88,7 @@ def fit_offline(options: argparse.Namespace) -> None:
     try:
         _write(model, catalog, options=options)
         if options.artifacts is not None:
-            _write_artifacts(options.artifacts, fitted, model, losses=losses)
+            _write_artifacts(options.artifacts, fitted, model, catalog=catalog, losses=losses)
         if options.checkpoint is not None:
             options.checkpoint.unlink(missing_ok=True)
     except OSError as error:
@@ -124,7 +124,12 @@ def _describe(fitted: "Fitted", parameters: TrainingParameters, catalog: Catalog
 
 
 def _write_artifacts(
-    folder: Path, fitted: "Fitted", model: ModelVersion, *, losses: list[dict[str, Any]]
+    folder: Path,
+    fitted: "Fitted",
+    model: ModelVersion,
+    *,
+    catalog: Catalog,
+    losses: list[dict[str, Any]],
 ) -> None:
     reliability = fitted.judgement.reliability if fitted.judgement else []
     outcome = {
@@ -133,7 +138,8 @@ def _write_artifacts(
         "metrics": fitted.metrics,
         "reliability": reliability,
     }
-    for name, content in make_artifacts(outcome, model, map_tracks=MAP_TRACKS):
+    artifacts = make_artifacts(outcome, model, track_ids=catalog.track_ids, map_tracks=MAP_TRACKS)
+    for name, content in artifacts:
         replace_file(folder / name, content)
 
 

@@ -12,9 +12,11 @@ from redis.exceptions import RedisError
 from services.trainer.adapters.postgres import UNAVAILABLE
 from services.trainer.adapters.registry import JobOverError
 from services.trainer.core.errors import TrainingError
-from services.trainer.order import Message, decode_order
+from services.trainer.order import Message, Order, decode_order
+from services.trainer.stage_spans import StageSpans
 from services.trainer.work import peak_memory_bytes, train
 from shared.artifacts import ArtifactError
+from shared.tracing import create_tracing
 
 
 def main() -> int:
@@ -22,7 +24,7 @@ def main() -> int:
     order = decode_order(sys.stdin.buffer.readline())
     threading.Thread(target=_exit_at_end_of, args=(sys.stdin.fileno(),), daemon=True).start()
     try:
-        version = asyncio.run(train(order, _send))
+        version = asyncio.run(_train(order))
     except (TrainingError, ArtifactError, JobOverError) as error:
         _send(Message(error=str(error)))
         return 1
@@ -35,6 +37,21 @@ def main() -> int:
         return 1
     _send(Message(model_version=version, fields={"peak_memory_bytes": peak_memory_bytes()}))
     return 0
+
+
+async def _train(order: Order) -> str:
+    tracing = create_tracing("trainer")
+    if tracing is None:
+        return await train(order, _send)
+    attributes = {"segue.job_id": str(order.job_id), "segue.recipe": order.parameters.recipe}
+    try:
+        with (
+            tracing.span("training", parent=order.traceparent, attributes=attributes),
+            StageSpans(tracing, _send) as send,
+        ):
+            return await train(order, send)
+    finally:
+        tracing.close()
 
 
 def _send(message: Message) -> None:

@@ -139,6 +139,7 @@ class JobRunner:
         self, job_id: UUID, parameters: TrainingParameters, progress: dict[str, Any]
     ) -> None:
         started = time.monotonic()
+        self._metrics.observe_start()
         status: Status = "failed"
         error: str | None = None
         try:
@@ -148,12 +149,12 @@ class JobRunner:
             status, error = "interrupted", "the trainer stopped during the training"
             raise
         except Exception as exception:
-            log.exception("job %s", job_id)
+            log.exception("the training failed", extra=_name(job_id))
             error = f"unexpected: {type(exception).__name__}: {exception}"
         finally:
             status = await self._record(job_id, status, progress=progress, error=error)
-            self._metrics.observe_job(status, duration_s=time.monotonic() - started)
-            log.info("job %s %s %s", job_id, status, error or "")
+            self._metrics.observe_end(status, duration_s=time.monotonic() - started)
+            log.info("training %s %s", status, error or "", extra=_name(job_id))
             self._notify()
 
     async def _train(
@@ -176,7 +177,7 @@ class JobRunner:
             async for message in process.read_messages():
                 last = message
                 add_progress(progress, last)
-                self._metrics.observe_progress(last.fields)
+                self._metrics.observe_progress(last.stage, last.fields)
                 await self._store_progress(job_id, progress)
         finally:
             self._process = None
@@ -189,7 +190,7 @@ class JobRunner:
         try:
             await self._store.set_progress(job_id, progress)
         except UNAVAILABLE as error:
-            log.warning("job %s: progress not recorded: %s", job_id, error)
+            log.warning("progress not recorded: %s", error, extra=_name(job_id))
         self._notify()
 
     async def _record(
@@ -199,7 +200,7 @@ class JobRunner:
             try:
                 return await self._store.finish(job_id, status, progress=progress, error=error)
             except UNAVAILABLE as failure:
-                log.warning("job %s: end not recorded: %s", job_id, failure)
+                log.warning("end not recorded: %s", failure, extra=_name(job_id))
                 await asyncio.sleep(min(2**attempt, 30))
         return status
 
@@ -207,6 +208,10 @@ class JobRunner:
         """Wake up those who follow the job."""
         self.changed.set()
         self.changed = asyncio.Event()
+
+
+def _name(job_id: UUID) -> dict[str, str]:
+    return {"job_id": str(job_id)}
 
 
 async def _guard(run: Awaitable[None], is_recorded: "asyncio.Future[None]", job_id: UUID) -> None:
@@ -218,6 +223,6 @@ async def _guard(run: Awaitable[None], is_recorded: "asyncio.Future[None]", job_
         raise
     except Exception as error:
         if is_recorded.done():
-            log.exception("job %s", job_id)
+            log.exception("the training failed", extra=_name(job_id))
         else:
             is_recorded.set_exception(error)

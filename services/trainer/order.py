@@ -9,10 +9,11 @@ import msgspec
 
 from services.trainer.core.parameters import TrainingParameters
 from services.trainer.settings import Settings
+from shared.tracing import current_traceparent
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A training to do, and where."""
+    """A training to do, and where; `traceparent` is of the request for it, if that is traced."""
 
     job_id: UUID
     parameters: TrainingParameters
@@ -24,6 +25,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     keep_versions: int
     publish_attempts: int
     publish_wait_s: float
+    traceparent: str | None = None
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,9 +46,11 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def make_order(job_id: UUID, parameters: TrainingParameters, settings: Settings) -> Order:
     """Make an order for a training process of the same settings."""
-    names = {field.name for field in msgspec.structs.fields(Order)} - {"job_id", "parameters"}
+    own = {"job_id", "parameters", "traceparent"}
+    names = {field.name for field in msgspec.structs.fields(Order)} - own
     values = {name: getattr(settings, name) for name in names}
-    return Order(job_id=job_id, parameters=parameters, **values)
+    traceparent = current_traceparent()
+    return Order(job_id=job_id, parameters=parameters, traceparent=traceparent, **values)
 
 
 def encode_order(order: Order) -> bytes:

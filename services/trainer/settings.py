@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from services.trainer.core.schedule import parse_schedule
 from services.trainer.train_request import TrainRequest
+from shared.exposure import EdgeSettings
 
 Count = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(gt=0)]
 
 
-class Settings(BaseSettings):
-    """`SEGUE_TRAINER_*`, and three variables shared by every service."""
+class Settings(EdgeSettings):
+    """`SEGUE_TRAINER_*`, and variables shared by every service."""
 
     model_config = SettingsConfigDict(env_prefix="SEGUE_TRAINER_", populate_by_name=True)
 
@@ -22,7 +23,6 @@ class Settings(BaseSettings):
     postgres_dsn: str = Field(
         "postgresql://postgres@127.0.0.1:5432/segue", validation_alias="SEGUE_POSTGRES_DSN"
     )
-    log_level: str = Field("INFO", validation_alias="SEGUE_LOG_LEVEL")
 
     host: str = "127.0.0.1"
     port: int = Field(5002, ge=0, le=65535)
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     keep_jobs: Count = Field(20, description="Whose artifacts stay in the folder.")
     keep_checkpoints: Count = Field(3, description="Of jobs that did not succeed.")
     map_tracks: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        500, description="In a job's map of its embeddings: time grows with them; 0 draws none."
+        1000, description="In a job's map of its embeddings: time grows with them; 0 draws none."
     )
     schedule: str | None = Field(None, description="'03:30', daily at that UTC time; '6h', '30m'.")
     schedule_parameters: TrainRequest = Field(

@@ -16,9 +16,15 @@ from services.trainer.progress import OUTCOME
 from services.trainer.scheduler import show_scheduler
 from services.trainer.state import State, get_state
 from services.trainer.train_request import TrainRequest
+from shared.auth import protect
 from shared.http import ProblemError
+from shared.openapi import problems
 
 EVENT_STREAM = "text/event-stream"
+EVENT_RESPONSES = problems(404, 503) | {
+    200: {"description": "Events as they happen.", "content": {EVENT_STREAM: {}}},
+    204: {"description": "The training is over, and the client knows its end."},
+}
 
 
 def add_training_routes(router: APIRouter) -> None:
@@ -37,7 +43,7 @@ def add_training_routes(router: APIRouter) -> None:
 
 
 def _add_jobs(router: APIRouter) -> None:
-    @router.post("/train", tags=["training"], status_code=202)
+    @router.post("/train", tags=["training"], status_code=202, **protect(400, 409, 503))
     async def start_training(
         request: Request, response: Response, body: TrainRequest | None = None
     ) -> dict[str, Any]:
@@ -47,31 +53,41 @@ def _add_jobs(router: APIRouter) -> None:
         response.headers["Location"] = f"/train/{job.job_id}"
         return _show_job(job)
 
-    @router.get("/train", tags=["training"])
+    @router.get("/train", tags=["training"], responses=problems(503))
     async def list_trainings(
         request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20
     ) -> list[dict[str, Any]]:
         """List the newest trainings."""
         return [_show_job(job) for job in await get_state(request).jobs.get_newest(limit=limit)]
 
-    @router.get("/train/{job_id}", tags=["training"])
+    @router.get("/train/{job_id}", tags=["training"], responses=problems(404, 503))
     async def get_training(request: Request, job_id: UUID) -> dict[str, Any]:
         """Tell how far a training is."""
         return _show_job(await _find_job(get_state(request), job_id))
 
 
 def _add_job_control(router: APIRouter) -> None:
-    @router.post("/train/{job_id}/cancel", tags=["training"])
+    @router.post("/train/{job_id}/cancel", tags=["training"], **protect(404, 409, 503))
     async def cancel_training(request: Request, job_id: UUID) -> dict[str, Any]:
         """Stop a training; 409 if it is over or has published its version."""
         return _show_job(await get_state(request).runner.cancel(job_id))
 
-    @router.post("/train/{job_id}/resume", tags=["training"], status_code=202)
+    @router.post(
+        "/train/{job_id}/resume",
+        tags=["training"],
+        status_code=202,
+        **protect(404, 409, 503),
+    )
     async def resume_training(request: Request, job_id: UUID) -> dict[str, Any]:
         """Let a failed, interrupted or cancelled training go on from its checkpoint."""
         return _show_job(await get_state(request).runner.resume(job_id))
 
-    @router.get("/train/{job_id}/events", tags=["training"], response_class=StreamingResponse)
+    @router.get(
+        "/train/{job_id}/events",
+        tags=["training"],
+        response_class=StreamingResponse,
+        responses=EVENT_RESPONSES,
+    )
     async def follow_training(
         request: Request,
         job_id: UUID,
@@ -91,7 +107,7 @@ def _add_job_control(router: APIRouter) -> None:
 
 
 def _add_artifacts(router: APIRouter) -> None:
-    @router.get("/train/{job_id}/artifacts", tags=["training"])
+    @router.get("/train/{job_id}/artifacts", tags=["training"], responses=problems(404, 503))
     async def list_artifacts(request: Request, job_id: UUID) -> list[dict[str, Any]]:
         """List the pictures and tables that a training left."""
         state = get_state(request)
@@ -101,7 +117,12 @@ def _add_artifacts(router: APIRouter) -> None:
             for path in JobFolder(state.settings.folder, job_id).list_artifacts()
         ]
 
-    @router.get("/train/{job_id}/artifacts/{name}", tags=["training"], response_class=FileResponse)
+    @router.get(
+        "/train/{job_id}/artifacts/{name}",
+        tags=["training"],
+        response_class=FileResponse,
+        responses=problems(404, 503),
+    )
     async def get_artifact(request: Request, job_id: UUID, name: str) -> FileResponse:
         """Send a picture or a table."""
         # Only what is listed: no name leads out of the folder.

@@ -90,7 +90,9 @@ async def train(order: Order, send: Send) -> str:
     folder.forget_checkpoint()
     version = model.manifest.model_version
     outcome |= {"recipe": model.manifest.recipe, "model_version": version, "losses": losses}
-    artifacts = make_artifacts(outcome, model, map_tracks=order.map_tracks)
+    artifacts = make_artifacts(
+        outcome, model, track_ids=catalog.track_ids, map_tracks=order.map_tracks
+    )
     _save_artifacts(folder, artifacts, report=report)
     return version
 

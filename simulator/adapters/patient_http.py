@@ -69,6 +69,7 @@ class PatientClient:
         patience_s: float,
         max_connections: int,
         notify: Notify,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Open a client; use it as an asynchronous context manager.
 
@@ -78,7 +79,9 @@ class PatientClient:
             patience_s: How long the service may be away.
             max_connections: At once.
             notify: Told when the service goes away and when it is back.
+            headers: Of every post, beside its own.
         """
+        self._headers = {k.encode(): v.encode() for k, v in (headers or {}).items()}
         self.base_url = base_url.rstrip("/")
         self._patience_s = patience_s
         self._notify = notify
@@ -109,6 +112,8 @@ class PatientClient:
         Raises:
             ServiceError: If the service stays away, or answers anything else.
         """
+        if self._headers:
+            headers = {**self._headers, **headers}
         return await self._insist("POST", path, content, headers)
 
     async def _insist(

@@ -6,6 +6,7 @@ import msgspec
 
 from shared.catalog import Catalog
 from shared.events import Id
+from shared.tracing import Tracing, trace_headers
 from simulator.adapters.patient_http import Answer, PatientClient, ServiceError
 from simulator.core.live_session import LiveSession
 from simulator.results import Served
@@ -28,7 +29,15 @@ class _Told(msgspec.Struct, gc=False):
 class RemoteRecommender:
     """Asks the live service; every step can be repeated without being counted twice."""
 
-    def __init__(self, client: PatientClient, catalog: Catalog, *, seed: int, run_id: str) -> None:
+    def __init__(
+        self,
+        client: PatientClient,
+        catalog: Catalog,
+        *,
+        seed: int,
+        run_id: str,
+        tracing: Tracing | None = None,
+    ) -> None:
         """Speak to a service.
 
         Args:
@@ -36,7 +45,9 @@ class RemoteRecommender:
             catalog: That recommendations must come from.
             seed: Of the run.
             run_id: Tells two runs with the same seed apart.
+            tracing: Makes every step a trace.
         """
+        self._tracing = tracing
         self._client = client
         self._catalog = catalog
         self._seed = seed
@@ -79,15 +90,15 @@ class RemoteRecommender:
 
     async def _post(self, path: str, session: LiveSession) -> Answer:
         track = int(self._catalog.track_ids[session.track])
-        return await self._client.post(
-            path,
-            b'{"track":%d,"time":%r}' % (track, session.time),
-            {
-                b"Content-Type": b"application/json",
-                b"Idempotency-Key": b"%d:%d:%d:%b"
-                % (self._seed, session.episode, session.position, self._run_id),
-            },
-        )
+        body = b'{"track":%d,"time":%r}' % (track, session.time)
+        key = (self._seed, session.episode, session.position, self._run_id)
+        headers = {b"Content-Type": b"application/json", b"Idempotency-Key": b"%d:%d:%d:%b" % key}
+        if self._tracing is None:
+            return await self._client.post(path, body, headers)
+        step = {"segue.episode": session.episode, "segue.position": session.position}
+        with self._tracing.span("simulator.step", kind="client", attributes=step):
+            context = {name.encode(): value.encode() for name, value in trace_headers().items()}
+            return await self._client.post(path, body, headers | context)
 
     def _decode(self, answer: Answer, session: LiveSession) -> _Told:
         try:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from shared.arrays import NO_ARRAY
 from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
 from simulator.core.listeners import User
 from simulator.core.plays import PlayLogParameters
@@ -178,7 +179,7 @@ def load_embeddings(path: Path, n_tracks: int) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise WorldError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except NO_ARRAY as error:
         raise WorldError(f"{path}: not a .npy file of numbers: {error}") from error
     if array.dtype.kind not in "fiu":
         raise WorldError(f"{path}: holds {array.dtype}, not real numbers")

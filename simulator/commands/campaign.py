@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
+from shared.exposure import make_authorization
 from simulator.adapters.patient_http import ServiceError
 from simulator.adapters.pictures import draw_rewards
 from simulator.adapters.progress import RunProgress
@@ -202,6 +203,7 @@ class Campaign:
             timeout_s=settings.recommender.timeout_s,
             patience_s=settings.recommender.patience_s,
             say=say,
+            headers=make_authorization(settings.api_token),
         ) as laboratory:
             return await retrain(
                 laboratory,

@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
 from shared.events import Event
+from shared.exposure import make_authorization
 from simulator.adapters.logger_client import Receipt, send_events
 from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.progress import RunProgress
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
             events=make_events(played, world.catalog, day),
             n_events=played.n_playbacks,
             patience_s=settings.recommender.patience_s,
+            headers=make_authorization(settings.api_token),
         )
     )
     console.print(
@@ -73,6 +75,7 @@ async def _send(
     events: Iterator[Event],
     n_events: int,
     patience_s: float,
+    headers: Mapping[str, str],
 ) -> Receipt:
     with RunProgress(console, "history", total=n_events, unit="events") as progress:
         client = PatientClient(
@@ -81,6 +84,7 @@ async def _send(
             patience_s=patience_s,
             max_connections=arguments.parallel,
             notify=progress.say,
+            headers=headers,
         )
         async with client:
             return await send_events(

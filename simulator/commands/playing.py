@@ -10,6 +10,7 @@ import uvloop
 from rich.console import Console
 
 from shared.catalog import Catalog
+from shared.tracing import close_tracing, create_tracing
 from simulator.adapters.console import ConsoleRecommender, PersonLeftError
 from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.progress import RunProgress
@@ -175,5 +176,11 @@ async def _open_recommender(
         max_connections=run.concurrency,
         notify=say,
     )
-    async with client:
-        yield RemoteRecommender(client, stage.catalog, seed=run.seed, run_id=run.run_id)
+    tracing = create_tracing("simulator")
+    try:
+        async with client:
+            yield RemoteRecommender(
+                client, stage.catalog, seed=run.seed, run_id=run.run_id, tracing=tracing
+            )
+    finally:
+        await close_tracing(tracing)

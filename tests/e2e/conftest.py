@@ -17,7 +17,12 @@ from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("redis", "postgres", "logger", "recommender", "trainer", "dashboard")
-SIZES = {"SEGUE_DEMO_TRACKS": "3000", "SEGUE_DEMO_SESSIONS": "20000", "SEGUE_DEMO_EPISODES": "800"}
+SIZES = {
+    "SEGUE_DEMO_TRACKS": "3000",
+    "SEGUE_DEMO_SESSIONS": "20000",
+    "SEGUE_DEMO_EPISODES": "800",
+    "SEGUE_TRAINER_MAP_TRACKS": "300",
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         **{f"SEGUE_{name.upper()}_PORT": str(free_port()) for name in PROGRAMS},
         **SIZES,
         "SEGUE_STATE": str(folder / "state"),
+        "SEGUE_API_TOKEN": "",  # whatever a .env says
         "SEGUE_SIMULATOR_WORLD": str(folder / "state" / "world"),
     }
     port = environment["SEGUE_RECOMMENDER_PORT"]

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from shared.tracing import trace_headers
+
 JSON = dict[str, Any]
 
 
@@ -33,9 +35,16 @@ class Peer:
         name: As users call it.
     """
 
-    def __init__(self, name: str, client: httpx.AsyncClient) -> None:
-        """Call it through a client whose base address is the service's."""
+    def __init__(
+        self,
+        name: str,
+        client: httpx.AsyncClient,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Call it through a client whose base address is the service's; posts get the headers."""
         self.name = name
+        self._headers = dict(headers or {})
         self._client = client
 
     async def get(self, path: str) -> Any:
@@ -51,7 +60,8 @@ class Peer:
         self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Any:
         """Post JSON and return the JSON of the answer; errors as `get`."""
-        return _decode(self.name, await self._send("POST", path, body=body, headers=headers))
+        sent = self._headers | dict(headers or {})
+        return _decode(self.name, await self._send("POST", path, body=body, headers=sent))
 
     async def get_text(self, path: str) -> str:
         """Fetch text; errors as `get`."""
@@ -79,7 +89,8 @@ class Peer:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         try:
-            answer = await self._client.request(method, path, json=body, headers=headers)
+            sent = trace_headers() | dict(headers or {})
+            answer = await self._client.request(method, path, json=body, headers=sent)
         except (httpx.HTTPError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise PeerAwayError(f"the {self.name} does not answer: {reason}") from error

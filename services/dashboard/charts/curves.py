@@ -50,7 +50,7 @@ def draw_effects(curves: EffectCurves, size: Size, *, title: str) -> str:
         _limit(axes, curves)
         tell_time(axes, n_ticks=_n_ticks(size))
         axes.margins(x=0.02)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g}%" if value else "0")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+,g}%" if value else "0")
         axes.locator_params(axis="y", nbins=6)
         _name_lines(axes, ends)
         return to_svg(figure, size, title=title)

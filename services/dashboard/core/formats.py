@@ -5,6 +5,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 NONE = "—"
+_ACRONYMS = {"mse", "ndcg"}
+_LARGEST_PERCENT = 99_999  # beyond it a change says that nothing is known
 
 METRIC_NAMES = {
     "time": "Time",
@@ -27,6 +29,9 @@ def format_percent(value: float | None) -> str:
     """Write a relative change, with its sign."""
     if value is None or not math.isfinite(value):
         return NONE
+    if abs(value) > _LARGEST_PERCENT:
+        sign = "> +" if value > 0 else "< −"
+        return f"{sign}{_LARGEST_PERCENT:,}%"
     decimals = 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
     return f"{value:+z,.{decimals}f}%".replace("-", "−")
 
@@ -47,7 +52,19 @@ def format_mean(value: float | None) -> str:
 
 def format_value(value: float) -> str:
     """Write a number of any kind."""
-    return format_count(value) if abs(value) >= 1000 else format_mean(value)
+    is_whole = float(value).is_integer() and value != 0
+    return format_count(value) if is_whole or abs(value) >= 1000 else format_mean(value)
+
+
+def describe_metric(name: str, value: float) -> tuple[str, str]:
+    """Name a figure of a model version for readers, and write it with its unit."""
+    spaced = name.removeprefix("n_").replace("_", " ")
+    words = " ".join(w.upper() if w in _ACRONYMS else w for w in spaced.split())
+    if name.endswith("_bytes"):
+        return words.removesuffix(" bytes"), f"{value / 1e6:,.0f} MB"
+    if name.endswith("_s"):
+        return words.removesuffix(" s"), format_duration(value)
+    return words, format_value(value)
 
 
 def format_count(value: float | None) -> str:
@@ -72,7 +89,7 @@ def format_share(value: float | None) -> str:
 def name_metrics(text: str) -> str:
     """Write a sentence of the analysis for readers: metrics by name, minus signs as such."""
     for metric, name in sorted(METRIC_NAMES.items(), key=lambda item: -len(item[0])):
-        text = re.sub(rf"(?<!\w){metric}(?=[ ,.(]|$)", name[0].lower() + name[1:], text)
+        text = re.sub(rf"(?<!\w){metric}(?=[ ,.:(]|$)", name[0].lower() + name[1:], text)
     return re.sub(r"(?<=[ (])-(?=\d)", "−", text)
 
 

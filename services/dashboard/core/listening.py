@@ -82,6 +82,11 @@ class Listener:
         """Fractions listened, summed."""
         return sum(each.time or 0.0 for each in self.heard)
 
+    def name_track(self, track_id: float) -> str:
+        """Name a track that they heard, by title; any other by its id."""
+        titles = {heard.track.track: heard.track.title for heard in self.heard}
+        return titles.get(int(track_id), f"track {track_id:.0f}")
+
     def go_on(self, time: float, track: Track, why: Answer) -> None:
         """Note how much was listened, and what plays next."""
         self._listened(time)

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.dashboard.core.formats import describe_metric
+
 JSON = Mapping[str, Any]
 
 _COSTS = ("_s", "_bytes")
@@ -57,7 +59,7 @@ def find_losses(
     return (epochs, curves) if curves else None
 
 
-def pick_headlines(metrics: Mapping[str, float], *, most: int = 3) -> list[tuple[str, float]]:
-    """Return a version's first metrics, by their names for readers; what it cost is none."""
+def pick_headlines(metrics: Mapping[str, float], *, most: int = 3) -> list[tuple[str, str]]:
+    """Return a version's first metrics as readers see them; what it cost is none."""
     shown = [(name, value) for name, value in metrics.items() if not name.endswith(_COSTS)]
-    return [(name.replace("_", " "), value) for name, value in shown[:most]]
+    return [describe_metric(name, value) for name, value in shown[:most]]

@@ -68,6 +68,17 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._lag_seconds = Gauge(
+            "segue_logger_stream_lag_seconds",
+            "Age of the oldest stream entry that is not stored; 0 without any",
+            registry=self.registry,
+        )
+        self._last_commit = Gauge(
+            "segue_logger_last_commit_timestamp_seconds",
+            "When a batch was last committed; 0 before the first",
+            registry=self.registry,
+        )
+
     def observe_commit(self, result: StoreResult, *, source: str, latency_s: float) -> None:
         """Count what became of one batch."""
         self._stored.labels(source).inc(result.stored)
@@ -77,6 +88,7 @@ class Metrics:
         size = result.stored + result.duplicates + len(result.dead_letters)
         self._batch_size.labels(source).observe(size)
         self._commit_latency.labels(source).observe(latency_s)
+        self._last_commit.set_to_current_time()
 
     def observe_delay(self, delay_s: float) -> None:
         """Count one event's way from its answer to its row."""
@@ -86,6 +98,7 @@ class Metrics:
         """Note how far the stream is behind."""
         self._undelivered.set(lag.undelivered)
         self._pending.set(lag.pending)
+        self._lag_seconds.set(lag.oldest_s)
 
     def count_failure(self, part: str) -> None:
         """Count an attempt at `redis` or `postgres` that will be made again."""

@@ -30,12 +30,14 @@ class Commit(msgspec.Struct, frozen=True, array_like=True):
         before: Tag of the state that it replaces; empty if there was none.
         after: The state to store, its tag first; empty deletes.
         event: The event, encoded.
+        trace: Traceparent of the request, if it is traced.
     """
 
     user: int
     before: bytes
     after: bytes
     event: bytes
+    trace: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,6 +73,11 @@ class CommitSpool:
     def __len__(self) -> int:
         """Return how many commits wait."""
         return len(self._waiting)
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the size of the file."""
+        return self._size
 
     def append(self, commit: Commit) -> None:
         """Keep a commit; it survives this process once this returns.
@@ -156,7 +163,10 @@ def _read(file: BinaryIO) -> Iterator[Commit]:
     while place + _HEAD <= len(data):
         length = int.from_bytes(data[place : place + 4], "big")
         payload = data[place + _HEAD : place + _HEAD + length]
-        if zlib.crc32(payload) != int.from_bytes(data[place + 4 : place + _HEAD], "big"):
+        checksum = int.from_bytes(data[place + 4 : place + _HEAD], "big")
+        # A file that a crash left longer than what was written ends with zeros: of nothing, zero is
+        # the right checksum.
+        if not payload or zlib.crc32(payload) != checksum:
             return
         yield _decoder.decode(payload)
         place += _HEAD + length

@@ -3,11 +3,16 @@
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from services.recommender.adapters.tallies import (
+    BulkHistogram,
+    HistogramTally,
+    TalliedDurations,
+    Tallies,
+    Tally,
+)
 from services.recommender.core.decisions import Clock
 from shared.events import Event
 from shared.metrics import FOLDER_VARIABLE
@@ -25,13 +30,8 @@ class Metrics:
         self._shown: str | None = None
         arm = ("experiment", "treatment")
         self.seconds = clock.seconds
-        self._duration = Histogram(
-            "segue_request_duration_seconds",
-            "Time to answer, by route and status.",
-            ("method", "route", "status"),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
+        self.tallies = Tallies()
+        self.requests = TalliedDurations(registry, self.tallies)
         self._listened = Counter(
             "segue_listened_time",
             "Sum of listened fractions; over segue_sessions_total: mean time per session.",
@@ -44,6 +44,9 @@ class Metrics:
             arm,
             registry=registry,
         )
+        self._opened = Counter(
+            "segue_sessions_opened", "Sessions that a first report opened.", arm, registry=registry
+        )
         self._sessions = Counter(
             "segue_sessions", "Sessions that the listener closed.", arm, registry=registry
         )
@@ -54,7 +57,10 @@ class Metrics:
             registry=registry,
         )
         self._fallbacks = Counter(
-            "segue_fallbacks", "Recommenders that could not answer.", ("reason",), registry=registry
+            "segue_fallbacks",
+            "Recommenders that could not answer, by the serving experiment's treatment.",
+            (*arm, "reason"),
+            registry=registry,
         )
         self._model_info = Gauge(
             "segue_model_info",
@@ -78,7 +84,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._decisions = Histogram(
+        self._spool_bytes = Gauge(
+            "segue_spool_bytes",
+            "Size of these on disk.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._decisions = BulkHistogram(
             "segue_decision_seconds",
             "Time to decide, by the serving experiment's treatment.",
             arm,
@@ -86,48 +98,59 @@ class Metrics:
             registry=registry,
         )
         # A labelled child is found by a lock and a hash of all labels: once per combination.
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self._arms: dict[tuple[str, str], tuple[Counter, Counter, Counter]] = {}
-        self._exposed: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-
-    def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
-        """Record how long an answer took; a route is a template: ids must not become labels."""
-        child = self._durations.get((method, route, status))
-        if child is None:
-            child = self._duration.labels(method, route, status)
-            self._durations[method, route, status] = child
-        child.observe(duration_s)
+        self._arms: dict[tuple[str, str], tuple[Tally, Tally, Tally, Tally]] = {}
+        self._exposed: dict[tuple[str, str, str], tuple[Tally, HistogramTally]] = {}
+        self._fallen_back: dict[tuple[str, str, str], Tally] = {}
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
-        arms = event.experiments
-        for name, treatment in arms.items():
-            arm = self._arms.get((name, treatment))
-            if arm is None:
-                metrics = (self._listened, self._playbacks, self._sessions)
-                listened, playbacks, sessions = (m.labels(name, treatment) for m in metrics)
-                arm = self._arms[name, treatment] = listened, playbacks, sessions
-            arm[0].inc(event.time)
-            arm[1].inc()
+        for arm in event.experiments.items():
+            listened, playbacks, opened, sessions = self._arms.get(arm) or self._find_arm(arm)
+            listened.amount += event.time
+            playbacks.amount += 1
+            if event.position == 0:
+                opened.amount += 1
             if event.message == "last":
-                arm[2].inc()
+                sessions.amount += 1
+        served = self._find_served(event.experiments)
         if event.recommender is not None:
-            served = next(
-                ((name, arms[name]) for name in self._serving if name in arms),
-                (self._serving[0], "default"),
-            )
-            self._count_exposure(served, event.recommender, event.latency or 0.0)
+            key = *served, event.recommender
+            exposures, decisions = self._exposed.get(key) or self._find_exposed(key)
+            exposures.amount += 1
+            decisions.observe(event.latency)
         for reason in event.fallback.split(",") if event.fallback else ():
-            self._fallbacks.labels(reason).inc()
+            self._find_fallback(*served, reason).amount += 1
 
-    def _count_exposure(self, arm: tuple[str, str], recommender: str, latency_s: float) -> None:
-        found = self._exposed.get((*arm, recommender))
-        if found is None:
-            exposures = self._exposures.labels(*arm, recommender)
-            found = exposures, self._decisions.labels(*arm)
-            self._exposed[*arm, recommender] = found
-        found[0].inc()
-        found[1].observe(latency_s)
+    def _find_arm(self, arm: tuple[str, str]) -> tuple[Tally, Tally, Tally, Tally]:
+        metrics = (self._listened, self._playbacks, self._opened, self._sessions)
+        listened, playbacks, opened, sessions = (
+            self.tallies.of_counter(metric.labels(*arm)) for metric in metrics
+        )
+        self._arms[arm] = listened, playbacks, opened, sessions
+        return listened, playbacks, opened, sessions
+
+    def _find_served(self, arms: Mapping[str, str]) -> tuple[str, str]:
+        """Return experiment and treatment that served."""
+        for name in self._serving:
+            if name in arms:
+                return name, arms[name]
+        return self._serving[0], "default"
+
+    def _find_exposed(self, key: tuple[str, str, str]) -> tuple[Tally, HistogramTally]:
+        experiment, treatment, recommender = key
+        exposures = self._exposures.labels(experiment, treatment, recommender)
+        decisions = self._decisions.labels(experiment, treatment)
+        found = self.tallies.of_counter(exposures), self.tallies.of_histogram(decisions)
+        self._exposed[key] = found
+        return found
+
+    def _find_fallback(self, experiment: str, treatment: str, reason: str) -> Tally:
+        key = experiment, treatment, reason
+        tally = self._fallen_back.get(key)
+        if tally is None:
+            fallbacks = self._fallbacks.labels(*key)
+            tally = self._fallen_back[key] = self.tallies.of_counter(fallbacks)
+        return tally
 
     def show_model(self, version: str, created_at: datetime) -> None:
         """Show which version serves from now on."""
@@ -139,41 +162,11 @@ class Metrics:
         self._model_info.labels(version).set(1)
         self._model_created.set(created_at.timestamp())
 
-    def show_spooled(self, n_commits: int) -> None:
-        """Show how many commits wait for Redis."""
+    def show_spooled(self, n_commits: int, n_bytes: int) -> None:
+        """Show what waits for Redis."""
         self._spooled.set(n_commits)
+        self._spool_bytes.set(n_bytes)
 
     def count_refused(self, reason: str) -> None:
         """Count a model version that must not serve."""
         self._refused.labels(reason).inc()
-
-
-class RequestMetrics:
-    """ASGI middleware that times every request but reports, which time themselves."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Mapping[Any, str]) -> None:
-        """Wrap the application; `paths` gives the route's template per endpoint."""
-        self._app = app
-        self._paths = paths
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Time one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = self._metrics.seconds()
-        status = 500
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        finally:
-            route = self._paths.get(scope.get("endpoint"), "unmatched")
-            elapsed = self._metrics.seconds() - started
-            self._metrics.observe_request(scope["method"], route, status, elapsed)

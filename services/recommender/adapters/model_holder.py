@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.recommender.adapters.metrics import Metrics
+from services.recommender.adapters.shared_arrays import SharedArrays
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.decisions import Clock
 from services.recommender.core.models import (
@@ -19,6 +20,7 @@ from services.recommender.core.models import (
     UnusableModelError,
     make_served_model,
 )
+from services.recommender.core.taste_model import Array
 from shared.artifacts import (
     CATALOG_KEY,
     ModelManifest,
@@ -71,6 +73,7 @@ class ModelHolder:
         poll_s: float,
         metrics: Metrics,
         clock: Clock,
+        shared: SharedArrays | None = None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -82,6 +85,7 @@ class ModelHolder:
             poll_s: Pause between two looks.
             metrics: To show what serves and count what is refused.
             clock: To wait before a refused version is tried again.
+            shared: Where arrays are put, for other workers to read them there, too.
         """
         self._url = url
         self._catalog = catalog
@@ -90,6 +94,8 @@ class ModelHolder:
         self._poll_s = poll_s
         self._metrics = metrics
         self._clock = clock
+        self._shared = shared
+        self._files: dict[str, set[str]] = {}  # of the shared arrays, by the name that is served
         self._models = Models()
         self._retry_at: dict[tuple[str, str], float] = {}
         self._problem: str | None = "not connected yet"
@@ -143,7 +149,7 @@ class ModelHolder:
         models = self._models
         refused = {key: reason for key, reason in models.refused.items() if key != name}
         try:
-            model, manifest = await self._apart(lambda redis: self._load(redis, version))
+            model, manifest, files = await self._apart(lambda redis: self._load(redis, version))
         except UnusableModelError as error:
             logger.warning("%s stays as it was: %s", name, error)
             self._metrics.count_refused(error.reason)
@@ -152,20 +158,42 @@ class ModelHolder:
             return
         self._retry_at.pop((name, version), None)
         self._models = Models({**models.served, name: model}, refused)
+        self._files[name] = files
+        if self._shared is not None:
+            await asyncio.to_thread(self._shared.remove_others, set().union(*self._files.values()))
         logger.info("%s is now model version %s", name, version)
         if name == LATEST:
             self._metrics.show_model(version, manifest.created_at)
 
-    async def _load(self, redis: Redis, version: str) -> tuple[ServedModel, ModelManifest]:
+    async def _load(
+        self, redis: Redis, version: str
+    ) -> tuple[ServedModel, ModelManifest, set[str]]:
         try:
             model = await fetch_model(redis, version)
         except (ValueError, EOFError) as error:  # ArtifactError, or arrays that numpy cannot read
             raise UnusableModelError("model_broken", str(error)) from error
         manifest = model.manifest
+        files: set[str] = set()
+
+        def keep(array: Array) -> Array:
+            if self._shared is not None:
+                try:
+                    shared, file = self._shared.share(array)
+                except OSError as error:  # no room: then in this process alone
+                    logger.warning("an array is not shared with other workers: %s", error)
+                else:
+                    files.add(file)
+                    return cast("Array", shared)
+            return array
+
         served = make_served_model(
-            version, checksum=manifest.catalog_checksum, arrays=model.arrays, catalog=self._index
+            version,
+            checksum=manifest.catalog_checksum,
+            arrays=model.arrays,
+            catalog=self._index,
+            keep=keep,
         )
-        return served, manifest
+        return served, manifest, files
 
     async def _publish_catalog(self, redis: Redis) -> None:
         if await redis.get(CATALOG_KEY) != self._catalog.to_json_lines():

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 
 from services.recommender.adapters.commit_spool import Commit, CommitSpool, SpoolFullError
@@ -18,7 +17,6 @@ from services.recommender.core.decisions import Outcome
 logger = logging.getLogger(__name__)
 
 FAULT = "sessions:unavailable"
-RECENT_BYTES = 16 * 1024 * 1024
 
 
 class SpoolingSessionStore:
@@ -37,7 +35,7 @@ class SpoolingSessionStore:
         *,
         seconds: Callable[[], float],
         rest_s: float,
-        on_change: Callable[[int], None] = lambda _: None,
+        on_change: Callable[[int, int], None] = lambda _, __: None,
     ) -> None:
         """Wrap a store.
 
@@ -46,18 +44,18 @@ class SpoolingSessionStore:
             spool: What could not be committed.
             seconds: A monotonic clock.
             rest_s: How long Redis is left alone after a failure.
-            on_change: Told how many commits wait.
+            on_change: Told how many commits wait, and their size in bytes.
         """
         self._store = store
         self._spool = spool
         self._seconds = seconds
         self._rest_s = rest_s
         self._rests_until = 0.0
-        self._recent = RecentStates(seconds, max_bytes=RECENT_BYTES, max_age_s=store.timeout_s)
+        self._recent = store.recent
         self._behind = spool.users()
         self._has_work = asyncio.Event()
         self._on_change = on_change
-        on_change(len(spool))
+        on_change(len(spool), spool.n_bytes)
 
     async def update(self, user: int, transition: Transition) -> Outcome:
         """Apply a transition, in Redis or in memory.
@@ -70,7 +68,7 @@ class SpoolingSessionStore:
         if self._seconds() < self._rests_until:
             return self._update_in_memory(user, self._recent.get(user), transition)
         try:
-            outcome, after = await self._store.attempt(user, transition)
+            return await self._store.update(user, transition)
         except StoreUnavailableError as error:
             self._rests_until = self._seconds() + self._rest_s
             logger.warning("sessions are served from memory: %s", error)
@@ -79,8 +77,6 @@ class SpoolingSessionStore:
             outcome, commit = error.unknown
             self._keep(commit)
             return outcome
-        self._recent.put(user, after)
-        return outcome
 
     async def ping(self) -> None:
         """Answer: without Redis there is the spool."""
@@ -111,7 +107,7 @@ class SpoolingSessionStore:
             raise StoreUnavailableError(f"Redis does not answer; the spool: {error}") from error
         self._behind[commit.user] = commit.after
         self._has_work.set()
-        self._on_change(len(self._spool))
+        self._on_change(len(self._spool), self._spool.n_bytes)
 
     async def _deliver_first(self) -> None:
         commit = self._spool.first()
@@ -123,33 +119,7 @@ class SpoolingSessionStore:
             return
         self._rests_until = 0.0
         self._spool.drop_first()
-        self._on_change(len(self._spool))
+        self._on_change(len(self._spool), self._spool.n_bytes)
         if self._behind.get(commit.user) == commit.after:
             del self._behind[commit.user]
             self._recent.put(commit.user, commit.after)
-
-
-class RecentStates:
-    """The states last written, as far as they fit; the longest untouched go first."""
-
-    def __init__(self, seconds: Callable[[], float], *, max_bytes: int, max_age_s: float) -> None:
-        """Start empty."""
-        self._seconds = seconds
-        self._max_bytes = max_bytes
-        self._max_age_s = max_age_s
-        self._n_bytes = 0
-        self._states: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
-
-    def get(self, user: int) -> bytes:
-        """Return a user's state; empty if there is none, or it has expired."""
-        state, put_at = self._states.get(user, (b"", 0.0))
-        return state if self._seconds() - put_at < self._max_age_s else b""
-
-    def put(self, user: int, state: bytes) -> None:
-        """Remember a user's state; an empty one is forgotten."""
-        self._n_bytes -= len(self._states.pop(user, (b"", 0.0))[0])
-        if state:
-            self._states[user] = state, self._seconds()
-            self._n_bytes += len(state)
-        while self._n_bytes > self._max_bytes:
-            self._n_bytes -= len(self._states.popitem(last=False)[1][0])

@@ -21,10 +21,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         model_version: Model version that it read, if any.
         fallback: Why the treatment's own recommender did not answer.
         experiments: Treatment per running experiment.
-        explanation: Why this track, if the request asked and its recommender can say: `anchor`, the
-            track that opened the session; `score`, the expected time before the `discount` for
-            earlier tracks of the artist; `candidates`, how many were compared; `uncertainty`, the
-            standard deviation of the score's logit that comes from the session's taste.
+        explanation: Why this track, if the request asked: `pool`, how many tracks the recommender
+            looks at; `heard` and `capped`, how many of them are ruled out because the session has
+            had them or enough of their artist; `candidates`, how many were compared; `rank`, the
+            track's place in the pool; `anchor`, the track that the pool belongs to. `session` adds
+            `score`, the expected time before the `discount` for earlier tracks of the artist, and
+            `uncertainty`, the standard deviation of the score's logit that comes from the
+            session's taste.
     """
 
     user: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import msgspec
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from services.recommender.core.answers import Answer, tell_event
 from services.recommender.core.catalog_index import CatalogIndex
 from services.recommender.core.draws import Draw
+from services.recommender.core.explanations import Explanation
 from services.recommender.core.models import Models
 from services.recommender.core.open_session import OpenSession
+from services.recommender.core.pace import Pace
 from services.recommender.core.policies import Policy, Recommendation, make_policies
 from services.recommender.core.recommenders import Context
 from services.recommender.core.sessions import (
@@ -37,10 +39,17 @@ class ReusedKeyError(ValueError):
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """Time as an argument: `now` names moments, `seconds` measures between them."""
+    """Time as an argument.
+
+    Attributes:
+        now: Names moments.
+        seconds: Measures between them.
+        cpu_seconds: Measures what this thread has computed, however busy the machine.
+    """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     seconds: Callable[[], float] = perf_counter
+    cpu_seconds: Callable[[], float] = thread_time
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -61,9 +70,24 @@ class Decider:
     """Everything that decisions depend on and that does not change while the service runs."""
 
     def __init__(
-        self, catalog: CatalogIndex, experiments: ExperimentSet, *, seed: int, clock: Clock
+        self,
+        catalog: CatalogIndex,
+        experiments: ExperimentSet,
+        *,
+        seed: int,
+        clock: Clock,
+        decision_s: float = 0.025,
+        rest_s: float = 1.0,
     ) -> None:
         """Make the policies.
+
+        Args:
+            catalog: All tracks.
+            experiments: What runs.
+            seed: Of every draw.
+            clock: To tell and to measure time.
+            decision_s: CPU seconds that a treatment's decisions may take on average.
+            rest_s: How long its fallbacks answer if they take more.
 
         Raises:
             InvalidExperimentsError: If a treatment that serves cannot be served.
@@ -71,6 +95,10 @@ class Decider:
         self._catalog = catalog
         self._experiments = experiments
         self._policies = make_policies(experiments)
+        self._paces = {
+            name: Pace(limit_s=decision_s, rest_s=rest_s, cpu_seconds=clock.cpu_seconds)
+            for name in self._policies
+        }
         self._seed = seed
         self._clock = clock
 
@@ -107,17 +135,20 @@ class Decider:
         session = state.session or Session(make_event_id(now), report.track, 0, ())
         # By the session's start, which its id tells: no session changes treatments.
         assignment = self._experiments.assign(report.user, read_milliseconds(session.session))
-        assigned = assignment.names
+        assigned, arm = assignment.names, (assignment.experiment, assignment.treatment.name)
         if report.message == "last":
             answer = Answer(user=report.user, session=session.session, fallback=fault)
             after = None
         else:
-            policy = self._policies[assignment.experiment, assignment.treatment.name]
+            policy = self._policies[arm]
             history = _extend_history(policy, session, report)
             context = self._context(policy, report, session, models)
             if policy.remembers:
-                context = self._with_past(context, session, history, explain=explain)
-            chosen = policy.recommend(context)
+                context = self._with_past(context, session, history)
+            if explain:
+                context = msgspec.structs.replace(context, explain=True)
+            rests = not self._paces[arm].begin(started)
+            chosen = policy.recommend(context, rests=rests)
             if fault is not None:
                 reasons = ",".join(filter(None, (fault, chosen.fallback)))
                 chosen = msgspec.structs.replace(chosen, fallback=reasons)
@@ -130,6 +161,8 @@ class Decider:
             )
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
+        if report.message == "next":
+            self._paces[arm].end(latency, started)
         event = tell_event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
 
@@ -156,9 +189,7 @@ class Decider:
             no_model=models.why_not(policy.model_version),
         )
 
-    def _with_past(
-        self, context: Context, session: Session, history: bytes, *, explain: bool
-    ) -> Context:
+    def _with_past(self, context: Context, session: Session, history: bytes) -> Context:
         ids, times = read_history(history)
         row_of = self._catalog.row_of
         return msgspec.structs.replace(
@@ -166,13 +197,11 @@ class Decider:
             played=np.array([row_of.get(id_, -1) for id_ in ids.tolist()], np.int32),
             times=times,
             memory=session.memory,
-            explain=explain,
         )
 
     def _recommendation(
         self, report: Report, session: Session, chosen: Recommendation, experiments: dict[str, str]
     ) -> Answer:
-        why = chosen.choice.explanation
         return Answer(
             user=report.user,
             track=self._catalog.track_ids[chosen.choice.row],
@@ -182,8 +211,14 @@ class Decider:
             model_version=chosen.model_version,
             fallback=chosen.fallback,
             experiments=experiments,
-            explanation=why and {"anchor": session.first, **why},
+            explanation=self._name_anchor(chosen.choice.explanation),
         )
+
+    def _name_anchor(self, explanation: Explanation | None) -> Explanation | None:
+        """Put the anchor's track id in the place of its row."""
+        if explanation is None or "anchor" not in explanation:
+            return explanation
+        return explanation | {"anchor": self._catalog.track_ids[int(explanation["anchor"])]}
 
 
 def _extend_history(policy: Policy, session: Session, report: Report) -> bytes:

@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.core.catalog_index import CatalogIndex
-from services.recommender.core.taste_model import TasteModel, make_taste_model
+from services.recommender.core.taste_model import (
+    Keep,
+    TasteModel,
+    keep_as_it_is,
+    make_taste_model,
+)
 from shared.catalog import IntArray
 
 LATEST = "latest"
@@ -30,7 +35,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     Attributes:
         version: Its id.
         neighbours: (n_tracks, k), best first, -1 pads.
-        top_tracks: Best first.
+        top_tracks: (n,), best first.
         user_tracks: (n_users, k), -1 pads.
         user_rows: Row of `user_tracks` per user.
         taste: Of the recipe `session`.
@@ -38,7 +43,7 @@ class ServedModel(msgspec.Struct, frozen=True):
 
     version: str
     neighbours: IntArray | None = None
-    top_tracks: list[int] | None = None
+    top_tracks: IntArray | None = None
     user_tracks: IntArray | None = None
     user_rows: dict[int, int] = {}
     taste: TasteModel | None = None
@@ -65,7 +70,12 @@ class Models(msgspec.Struct, frozen=True):
 
 
 def make_served_model(
-    version: str, *, checksum: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex
+    version: str,
+    *,
+    checksum: str,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    catalog: CatalogIndex,
+    keep: Keep = keep_as_it_is,
 ) -> ServedModel:
     """Check a model version against the catalogue and make it quick to read.
 
@@ -74,6 +84,7 @@ def make_served_model(
         checksum: Of the catalogue whose rows the arrays name.
         arrays: As in `shared.artifacts.ModelVersion`.
         catalog: The catalogue that this service serves.
+        keep: Puts a large array where it is to stay.
 
     Raises:
         UnusableModelError: If it is of another catalogue, or names rows that do not exist.
@@ -91,22 +102,22 @@ def make_served_model(
     top_tracks = arrays.get("top_tracks")
     return ServedModel(
         version=version,
-        neighbours=neighbours,
-        top_tracks=None if top_tracks is None else top_tracks.tolist(),
-        user_tracks=user_tracks,
+        neighbours=None if neighbours is None else keep(neighbours),
+        top_tracks=None if top_tracks is None else keep(top_tracks),
+        user_tracks=None if user_tracks is None else keep(user_tracks),
         user_rows={user: row for row, user in enumerate(user_ids.tolist())},
-        taste=_make_taste(version, arrays, catalog),
+        taste=_make_taste(version, arrays, catalog, keep),
     )
 
 
 def _make_taste(
-    version: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex
+    version: str, arrays: Mapping[str, npt.NDArray[Any]], catalog: CatalogIndex, keep: Keep
 ) -> TasteModel | None:
     if "interest_prior" not in arrays:  # only the recipe `session` has it
         return None
     try:
         return make_taste_model(
-            arrays, artists=catalog.artist_rows, n_artists=len(catalog.rows_by_artist)
+            arrays, artists=catalog.artist_rows, n_artists=len(catalog.rows_by_artist), keep=keep
         )
     except ValueError as error:
         raise UnusableModelError("model_broken", f"model {version}: {error}") from error

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from services.recommender.core.explanations import explain
 from services.recommender.core.models import Models, ServedModel
 from services.recommender.core.recommenders import (
     Choice,
@@ -40,6 +41,9 @@ FALLBACKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+TOO_SLOW = "too_slow"
+
+
 class CatalogExhaustedError(Exception):
     """The session has heard every track there is."""
 
@@ -73,19 +77,26 @@ class Policy(msgspec.Struct, frozen=True):
         """Return the model version that this treatment is served from."""
         return models.find(self.model_version)
 
-    def recommend(self, context: Context) -> Recommendation:
+    def recommend(self, context: Context, *, rests: bool = False) -> Recommendation:
         """Ask each recommender until one answers.
+
+        Args:
+            context: What they may look at.
+            rests: Whether the first one is not to be asked now.
 
         Raises:
             CatalogExhaustedError: If none can, not even `random`.
         """
-        failures: list[str] = []
-        for name, recommender in self.steps:
+        failures = [f"{self.steps[0][0]}:{TOO_SLOW}"] if rests else []
+        for name, recommender in self.steps[len(failures) :]:
             try:
                 choice = recommender.recommend(context)
             except NoRecommendationError as error:
                 failures.append(f"{name}:{error.reason}")
                 continue
+            if context.explain:
+                why = explain(recommender, context, choice)
+                choice = msgspec.structs.replace(choice, explanation=why)
             version = context.model.version if context.model and recommender.uses_model else None
             return Recommendation(choice, name, version, ",".join(failures) or None)
         raise CatalogExhaustedError("the session has heard every track of the catalogue")

@@ -1,6 +1,5 @@
 """The recommenders: each chooses one track for a session and knows how likely that choice was."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal, Protocol
@@ -117,7 +116,8 @@ class Capped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remembers: ClassVar[bool] = False
     max_per_artist: Count | None = None
 
-    def _full_artists(self, context: Context) -> set[int]:
+    def full_artists(self, context: Context) -> set[int]:
+        """Return the artists of whom the session has heard as many tracks as it may."""
         if self.max_per_artist is None:
             return set()
         artists = context.catalog.artists
@@ -126,12 +126,11 @@ class Capped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def _eligible(self, rows: Iterable[int], context: Context) -> list[int]:
         """Keep rows that may be recommended, in order, each once; -1 pads."""
-        heard, artists, full = context.heard, context.catalog.artists, self._full_artists(context)
-        return [
-            row
-            for row in dict.fromkeys(rows)
-            if row >= 0 and row not in heard and artists[row] not in full
-        ]
+        heard, artists, full = context.heard, context.catalog.artists, self.full_artists(context)
+        eligible = [row for row in dict.fromkeys(rows) if row >= 0 and row not in heard]
+        if not full:  # spares looking up artists all over memory
+            return eligible
+        return [row for row in eligible if artists[row] not in full]
 
     def _draw_from(self, rows: Iterable[int], context: Context) -> Choice:
         """Draw one eligible row uniformly."""
@@ -148,7 +147,7 @@ class Random(Capped, frozen=True):
 
     def recommend(self, context: Context) -> Choice:
         """Draw from the whole catalogue and reject what is not eligible: no scan."""
-        catalog, heard, full = context.catalog, context.heard, self._full_artists(context)
+        catalog, heard, full = context.catalog, context.heard, self.full_artists(context)
         n_tracks, artists = len(catalog), catalog.artists
         # A full artist's tracks are out as a whole; of the others, those heard.
         n_out = sum(len(catalog.rows_by_artist[artist]) for artist in full)
@@ -178,7 +177,7 @@ class TopPop(Capped, frozen=True):
         top_tracks = context.require_model().top_tracks
         if top_tracks is None:
             raise NoRecommendationError(NOT_IN_MODEL)
-        return self._draw_from(itertools.islice(top_tracks, self.n), context)
+        return self._draw_from(top_tracks[: self.n].tolist(), context)
 
 
 class StickyArtist(Capped, frozen=True):

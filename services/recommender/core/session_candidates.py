@@ -38,12 +38,13 @@ def collect(model: TasteModel, rows: IntArray, *, bonus: float) -> Candidates:
         rows: Of the candidates.
         bonus: Standard deviations of a track's own that are added to its logit.
     """
+    places = rows.astype(np.intp)  # once, not by each `take`
     return Candidates(
         rows,
-        np.take(model.tracks, rows, axis=0),
-        model.artists[rows],
-        model.narrowing[rows],
-        np.float32(bonus) * np.sqrt(model.variance[rows]) if bonus else None,
+        model.tracks.take(places, axis=0),
+        model.artists.take(places),
+        model.narrowing.take(places),
+        np.float32(bonus) * np.sqrt(model.variance.take(places)) if bonus else None,
     )
 
 
@@ -63,13 +64,18 @@ def draw_candidates(
     if bonus:
         scores += np.float32(bonus) * np.sqrt(model.variance)
     scores[played] = -np.inf
-    n = min(n, int(np.count_nonzero(scores > -np.inf)))
+    n = min(n, len(scores) - len(np.unique(played)))
     if n <= 0:
         return np.empty(0, np.int32)
-    least = _find_nth_largest(scores, n)
-    above = np.flatnonzero(scores > least)
-    ties = np.flatnonzero(scores == least)[: n - len(above)]
-    return np.sort(np.concatenate([above, ties])).astype(np.int32)
+    # All that can be among the n best, and little else.
+    rows = np.flatnonzero(scores >= _bound_nth_largest(scores, n))
+    scores = scores.take(rows)
+    least = np.partition(scores, len(scores) - n)[-n]
+    is_in = scores > least
+    ties = np.flatnonzero(scores == least)
+    is_in[ties[: n - np.count_nonzero(is_in)]] = True
+    best: IntArray = rows[is_in].astype(np.int32)
+    return best
 
 
 def expected_times(
@@ -97,7 +103,8 @@ def expected_times(
         logits += candidates.boost
     logits *= candidates.narrowing
     discounts = model.gamma ** np.arange(n_same_artist.max(initial=0) + 1)
-    values: FloatArray = discounts[n_same_artist] / (1 + np.exp(-np.maximum(logits, -500.0)))
+    discount = discounts.take(n_same_artist)
+    values: FloatArray = discount / (1 + np.exp(-np.maximum(logits, -500.0)))
     return values
 
 
@@ -111,14 +118,14 @@ def _score_all(tracks: Float32Array, mean: Float32Array) -> Float32Array:
     return np.concatenate([np.matmul(blocks, mean).ravel(), tracks[n_whole:] @ mean])
 
 
-def _find_nth_largest(scores: Float32Array, n: int) -> np.float32:
-    """Find the n-th largest value, most of the others left out first.
+def _bound_nth_largest(scores: Float32Array, n: int) -> np.float32:
+    """Return a value that the n-th largest is not below, close to it where that can be had cheaply.
 
     n groups have a best of at least the n-th largest best: so have n values.
     """
     n_groups = len(scores) // _GROUP
-    if 2 * n <= n_groups:
-        bests = scores[: n_groups * _GROUP].reshape(_GROUP, n_groups).max(axis=0)
-        scores = scores[scores >= np.partition(bests, n_groups - n)[-n]]
-    nth: np.float32 = np.partition(scores, len(scores) - n)[-n]
-    return nth
+    if 2 * n > n_groups:
+        return np.float32(np.finfo(np.float32).min)  # all but those that cannot be candidates
+    bests = scores[: n_groups * _GROUP].reshape(_GROUP, n_groups).max(axis=0)
+    bound: np.float32 = np.partition(bests, n_groups - n)[-n]
+    return bound

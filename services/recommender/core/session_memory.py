@@ -11,7 +11,12 @@ import numpy.typing as npt
 from services.recommender.core.session_taste import Taste
 from services.recommender.core.taste_model import IntArray
 
-_HEADER = struct.Struct("<8sIHI")  # tag, observed playbacks, size of the mean, candidates
+Places = npt.NDArray[np.intp]
+
+# Tag, observed playbacks, size of the mean, candidates, the first of them, bytes of a gap.
+_HEADER = struct.Struct("<8sIHIIB")
+_FORMAT = 2  # changes with the above
+_WIDTHS = (1, 2, 4)
 
 
 class Memory(NamedTuple):
@@ -30,35 +35,58 @@ class Memory(NamedTuple):
 
 def make_tag(version: str, *key: int | float) -> bytes:
     """Name what a memory depends on beside the session's playbacks."""
-    return blake2b(repr((version, *key)).encode(), digest_size=8).digest()
+    return blake2b(repr((_FORMAT, version, *key)).encode(), digest_size=8).digest()
 
 
 def pack_memory(memory: Memory, tag: bytes) -> bytes:
-    """Write a memory: the covariance by its upper triangle, all numbers little-endian."""
+    """Write a memory: the covariance by its upper triangle, candidates by the gaps between them."""
     mean, covariance = memory.taste
-    head = _HEADER.pack(tag, memory.n_plays, len(mean), len(memory.candidates))
-    upper = covariance[_upper(len(mean))]
-    numbers = np.concatenate([mean, upper]).astype("<f4").tobytes()
-    return head + numbers + memory.candidates.astype("<i4").tobytes()
+    rows = memory.candidates
+    gaps = np.diff(rows)
+    width = _width(int(gaps.max(initial=0)))
+    first = int(rows[0]) if len(rows) else 0
+    head = _HEADER.pack(tag, memory.n_plays, len(mean), len(rows), first, width)
+    numbers = np.concatenate([mean, covariance.take(_upper(len(mean)))])
+    return head + numbers.astype("<f4").tobytes() + gaps.astype(f"<u{width}").tobytes()
 
 
 def unpack_memory(payload: bytes, tag: bytes) -> Memory | None:
     """Read a memory; None if there is none, or it is another version's, or damaged."""
     if len(payload) < _HEADER.size:
         return None
-    found, n_plays, size, n_candidates = _HEADER.unpack_from(payload)
+    found, n_plays, size, n_rows, first, width = _HEADER.unpack_from(payload)
     n_numbers = size + size * (size + 1) // 2
-    if found != tag or len(payload) != _HEADER.size + 4 * (n_numbers + n_candidates):
+    n_gaps = max(n_rows - 1, 0)
+    if (
+        width not in _WIDTHS
+        or found != tag
+        or len(payload) != _HEADER.size + 4 * n_numbers + width * n_gaps
+    ):
         return None
     numbers = np.frombuffer(payload, "<f4", n_numbers, _HEADER.size)
-    candidates = np.frombuffer(payload, "<i4", n_candidates, _HEADER.size + 4 * n_numbers)
-    covariance = np.empty((size, size), np.float32)
-    rows, columns = _upper(size)
-    covariance[rows, columns] = covariance[columns, rows] = numbers[size:]
-    return Memory(Taste(numbers[:size].copy(), covariance), n_plays, candidates.astype(np.int32))
+    rows = np.empty(n_rows, np.int32)
+    rows[:1] = first
+    rows[1:] = np.frombuffer(payload, f"<u{width}", n_gaps, _HEADER.size + 4 * n_numbers)
+    covariance = numbers.take(_places(size))
+    return Memory(Taste(numbers[:size].copy(), covariance), n_plays, rows.cumsum(dtype=np.int32))
+
+
+def _width(gap: int) -> int:
+    """Return the bytes that the largest gap between two candidates takes."""
+    return next(width for width in _WIDTHS if gap < 2 ** (8 * width))
 
 
 @functools.lru_cache(maxsize=4)
-def _upper(size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Name the places of the upper triangle; finding them anew costs more than using them."""
-    return np.triu_indices(size)
+def _upper(size: int) -> Places:
+    """Name the flat places of the upper triangle, row by row."""
+    rows, columns = np.triu_indices(size)
+    return rows * size + columns
+
+
+@functools.lru_cache(maxsize=4)
+def _places(size: int) -> Places:
+    """Name for every place of a covariance its number in a memory, where the mean stands first."""
+    places = np.empty((size, size), np.intp)
+    rows, columns = np.triu_indices(size)
+    places[rows, columns] = places[columns, rows] = size + np.arange(len(rows))
+    return places

@@ -40,7 +40,7 @@ _COINS = 2**53
 
 CandidateCount = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Places = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 Bonus = Annotated[float, msgspec.Meta(ge=0.0, le=10.0)]
 
 
@@ -103,23 +103,23 @@ class SessionTaste(Capped, frozen=True):
         memory = self._follow(model, context, known.memory if known else None)
         counts = _count_artists(model, context)
         candidates = self._find_candidates(model, memory, known)
-        places = self._allowed(model, candidates.rows, context)
-        if not len(places):
+        is_out = self._rule_out(model, candidates.rows, context)
+        if is_out.all():
             candidates = self._draw_all(model, memory.taste, context)
-            places = self._allowed(model, candidates.rows, context)
-        if not len(places):
+            is_out = self._rule_out(model, candidates.rows, context)
+        if is_out.all():
             raise NoRecommendationError(NO_CANDIDATES)
         values = expected_times(
-            model, memory.taste, candidates, n_same_artist=counts[candidates.artists]
-        )[places]
-        place, propensity = pick(values, epsilon=self.epsilon, draw=context.draw)
-        row = int(candidates.rows[places[place]])
-        n_same = int(counts[model.artists[row]])
-        explanation = (
-            _explain(model, memory.taste, row, n_same=n_same, value=values[place], n=len(places))
-            if context.explain
-            else None
+            model, memory.taste, candidates, n_same_artist=counts.take(candidates.artists)
         )
+        place, propensity = pick(values, is_out, epsilon=self.epsilon, draw=context.draw)
+        row = int(candidates.rows[place])
+        explanation = None
+        if context.explain:
+            n_same, n = int(counts[model.artists[row]]), int(np.count_nonzero(~is_out))
+            explanation = _explain(
+                model, memory.taste, row, n_same=n_same, value=values[place], n=n
+            )
         return Choice(row, propensity, Known(memory, tag, candidates), explanation)
 
     def _follow(self, model: TasteModel, context: Context, memory: Memory | None) -> Memory:
@@ -157,37 +157,42 @@ class SessionTaste(Capped, frozen=True):
             return known.candidates
         return collect(model, memory.candidates, bonus=self.bonus)
 
-    def _allowed(self, model: TasteModel, rows: IntArray, context: Context) -> Places:
-        """Find the places of the rows that may be recommended."""
-        is_out = np.zeros(len(model.artists), np.bool_)
-        is_out[np.fromiter(context.heard, np.int32, len(context.heard))] = True
-        is_out = is_out[rows]
-        full = self._full_artists(context)
+    def _rule_out(self, model: TasteModel, rows: IntArray, context: Context) -> Mask:
+        """Mark those of ascending rows that may not be recommended."""
+        is_out = np.zeros(len(rows), np.bool_)
+        if not len(rows):
+            return is_out
+        heard = np.fromiter(context.heard, np.int32, len(context.heard))
+        places = rows.searchsorted(heard)
+        is_out[places[rows.take(places, mode="clip") == heard]] = True
+        full = self.full_artists(context)
         if full:
             is_full = np.zeros(model.n_artists, np.bool_)
             is_full[list(full)] = True
             is_out |= is_full[model.artists[rows]]
-        return np.flatnonzero(~is_out)
+        return is_out
 
     def _draw_all(self, model: TasteModel, taste: Taste, context: Context) -> Candidates:
         """Look beyond the candidates, all of which are out: for this one choice."""
         everything = np.arange(len(model.artists), dtype=np.int32)
-        out = np.delete(everything, self._allowed(model, everything, context))
+        out = np.flatnonzero(self._rule_out(model, everything, context)).astype(np.int32)
         rows = draw_candidates(model, taste, played=out, n=self.candidates, bonus=self.bonus)
         return collect(model, rows, bonus=self.bonus)
 
 
-def pick(values: FloatArray, *, epsilon: float, draw: Draw) -> tuple[int, float]:
+def pick(values: FloatArray, is_out: Mask, *, epsilon: float, draw: Draw) -> tuple[int, float]:
     """Choose the best place, or any; return it with its probability.
 
     Args:
-        values: By place.
+        values: By place, at least 0.
+        is_out: Places that cannot be chosen; not all.
         epsilon: Probability of drawing a place uniformly, the best one included.
         draw: The decision's random numbers.
     """
-    n, best = len(values), int(values.argmax())
-    is_drawn = epsilon > 0 and draw.below(_COINS) < epsilon * _COINS
-    place = draw.below(n) if is_drawn else best
+    n = len(values) - int(np.count_nonzero(is_out))
+    best = place = int(np.where(is_out, -1.0, values).argmax())
+    if epsilon > 0 and draw.below(_COINS) < epsilon * _COINS:
+        place = int(np.flatnonzero(~is_out)[draw.below(n)])
     return place, epsilon / n + (1 - epsilon if place == best else 0.0)
 
 

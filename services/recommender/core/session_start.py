@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.recommender.core.session_taste import Taste
-from services.recommender.core.taste_model import FloatArray, Interests, TasteModel
+from services.recommender.core.taste_model import FloatArray, TasteModel
 
 _WIDENING = 2.0  # of a remembered interest's variance: the past is believed too surely
 _MAX_INTERESTS = 3  # of a user, as training groups sessions
@@ -64,35 +64,34 @@ def recall(model: TasteModel, *, row: int, first: int) -> Belief:
     begin, end = interests.begin[row : row + 2].tolist() if row >= 0 else (0, 0)
     if begin == end:
         return new
-    prior = 1 / interests.prior_variance
-    around: FloatArray = np.linalg.inv(model.covariance).astype(np.float64)
-    message: FloatArray = around - np.diag(prior)
-    pull = around @ anchor - prior * interests.prior_mean
-    best = _explain(interests.prior_mean, interests.prior_variance, message, pull)[0]
-    best += np.log(max(_MAX_INTERESTS - (end - begin), _LEAST_NEW))
-    chosen = new
-    for k in range(begin, end):
-        evidence, belief = _explain_past(interests, k, message=message, pull=pull)
-        if evidence > best:
-            best, chosen = evidence, belief
-    return chosen
-
-
-def _explain_past(
-    interests: Interests, k: int, *, message: FloatArray, pull: FloatArray
-) -> tuple[float, Belief]:
-    variance = np.minimum(_WIDENING * interests.variance[k], interests.prior_variance)
-    return _explain(interests.mean[k].astype(np.float64), variance, message, pull)
+    pull = interests.around @ anchor - 1 / interests.prior_variance * interests.prior_mean
+    # A new interest first, then those of earlier sessions: one call for all their matrices.
+    past = _WIDENING * interests.variance[begin:end]
+    variance = np.vstack([interests.prior_variance, np.minimum(past, interests.prior_variance)])
+    mean = np.vstack([interests.prior_mean, interests.mean[begin:end]])
+    evidence, explained = _explain(mean, variance, interests.message, pull)
+    evidence[0] += np.log(max(_MAX_INTERESTS - (end - begin), _LEAST_NEW))
+    best = int(evidence.argmax())
+    return explained[best] if best else new
 
 
 def _explain(
     mean: FloatArray, variance: FloatArray, message: FloatArray, pull: FloatArray
-) -> tuple[float, Belief]:
-    """Return the evidence of N(mean, diag variance) for a message, and the posterior."""
-    precision = message + np.diag(1 / variance)
+) -> tuple[FloatArray, list[Belief]]:
+    """Return the evidence of each N(mean, diag variance) for a message, and the posteriors.
+
+    Args:
+        mean, variance: Shape (n, d).
+        message: Precision, shape (d, d).
+        pull: Shape (d,).
+    """
+    n, d = mean.shape
+    precision = np.tile(message, (n, 1, 1))
+    precision[:, range(d), range(d)] += 1 / variance
     covariance: FloatArray = np.linalg.inv(precision).astype(np.float64)
     h = mean / variance + pull
-    posterior = covariance @ h
-    before = float(mean @ (mean / variance) + np.log(variance).sum())
-    after = float(h @ posterior) - float(np.linalg.slogdet(precision)[1])
-    return (after - before) / 2, Belief(posterior, covariance)
+    posterior = np.einsum("nij,nj->ni", covariance, h)
+    before = (mean * mean / variance + np.log(variance)).sum(axis=1)
+    after = (h * posterior).sum(axis=1) - np.linalg.slogdet(precision)[1]
+    beliefs = [Belief(posterior[k], covariance[k]) for k in range(n)]
+    return (after - before) / 2, beliefs

@@ -1,7 +1,7 @@
 """What a model version says about tastes, read from its arrays and checked."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 TASTE_ARRAYS = (
     "track_embedding",
@@ -31,12 +32,16 @@ class Interests(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         prior_mean, prior_variance: Of an interest of which nothing is known, float64 (d,).
+        around: Precision of an interest around its anchor, float64 (d, d).
+        message: What of that is the first track's, float64 (d, d).
         begin: Row of each user's first interest, and the end, int32 (n_users + 1,).
         mean, variance: By user, float32 (n_interests, d).
     """
 
     prior_mean: FloatArray
     prior_variance: FloatArray
+    around: FloatArray
+    message: FloatArray
     begin: IntArray
     mean: Float32Array
     variance: Float32Array
@@ -74,10 +79,32 @@ class TasteModel(msgspec.Struct, frozen=True, kw_only=True):
     noise: float
 
 
+class Keep(Protocol):
+    """Puts an array where it is to stay; what it returns has the same values."""
+
+    def __call__(self, array: Array) -> Array:
+        """Return the array in its place."""
+
+
+def keep_as_it_is(array: Array) -> Array:
+    """Leave an array where it is."""
+    return array
+
+
 def make_taste_model(
-    arrays: Mapping[str, npt.NDArray[Any]], *, artists: IntArray, n_artists: int
+    arrays: Mapping[str, npt.NDArray[Any]],
+    *,
+    artists: IntArray,
+    n_artists: int,
+    keep: Keep = keep_as_it_is,
 ) -> TasteModel:
     """Read a version's arrays.
+
+    Args:
+        arrays: As in `shared.artifacts.ModelVersion`.
+        artists: Artist per track.
+        n_artists: Artists of the catalogue.
+        keep: Puts a large array where it is to stay.
 
     Raises:
         ValueError: If one is missing or does not fit the others.
@@ -107,14 +134,14 @@ def make_taste_model(
         raise ValueError("session_constants or track_variance are impossible")
     ones = np.full((n_tracks, 1), -1, np.float32)
     return TasteModel(
-        tracks=np.ascontiguousarray(np.hstack([arrays["track_embedding"], ones])),
+        tracks=keep(np.ascontiguousarray(np.hstack([arrays["track_embedding"], ones]))),
         artists=artists,
         n_artists=n_artists,
-        variance=variance,
-        narrowing=(1 / np.sqrt(1 + np.pi / 8 * variance)).astype(np.float32),
-        anchors=arrays["context_embedding"],
+        variance=keep(variance),
+        narrowing=keep((1 / np.sqrt(1 + np.pi / 8 * variance)).astype(np.float32)),
+        anchors=keep(arrays["context_embedding"]),
         covariance=arrays["session_covariance"].astype(np.float64),
-        interests=_make_interests(arrays, n_users=n_users),
+        interests=_make_interests(arrays, n_users=n_users, keep=keep),
         listener_rows={user: row for row, user in enumerate(arrays["user_ids"].tolist())},
         listeners=arrays["user_listener"].astype(np.float64),
         gamma=gamma,
@@ -122,7 +149,9 @@ def make_taste_model(
     )
 
 
-def _make_interests(arrays: Mapping[str, npt.NDArray[Any]], *, n_users: int) -> Interests:
+def _make_interests(
+    arrays: Mapping[str, npt.NDArray[Any]], *, n_users: int, keep: Keep
+) -> Interests:
     owner, variance = arrays["interest_users"], arrays["interest_variance"]
     prior_mean, prior_variance = arrays["interest_prior"].astype(np.float64)
     if owner.size and (owner.min() < 0 or owner.max() >= n_users):
@@ -130,10 +159,13 @@ def _make_interests(arrays: Mapping[str, npt.NDArray[Any]], *, n_users: int) -> 
     if not ((variance > 0).all() and (prior_variance > 0).all()):
         raise ValueError("interest_variance or interest_prior are impossible")
     order = np.argsort(owner, kind="stable")
+    around = np.linalg.inv(arrays["session_covariance"].astype(np.float64)).astype(np.float64)
     return Interests(
         prior_mean=prior_mean,
         prior_variance=prior_variance,
+        around=around,
+        message=around - np.diag(1 / prior_variance),
         begin=np.searchsorted(owner[order], np.arange(n_users + 1)).astype(np.int32),
-        mean=arrays["interest_embedding"][order],
-        variance=variance[order],
+        mean=keep(arrays["interest_embedding"][order]),
+        variance=keep(variance[order]),
     )

@@ -19,7 +19,7 @@ from services.trainer.core.checkpoints import Snapshot
 FINGERPRINT = "fingerprint"
 CHECKPOINT = "checkpoint.npz"
 # What numpy raises for a file that is not whole.
-DAMAGED = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Origin(msgspec.Struct, frozen=True):

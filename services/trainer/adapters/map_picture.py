@@ -71,16 +71,25 @@ def draw_model(model: ModelVersion, *, n_points: int, seed: int = 0) -> bytes:
         TrainingError: If the version has no embeddings of first and following tracks, or of too
             few tracks.
     """
+    return draw_map_of(model, map_model(model, n_points=n_points, seed=seed))
+
+
+def map_model(model: ModelVersion, *, n_points: int, seed: int = 0) -> EmbeddingMap:
+    """Lay out the embeddings of a model version; arguments and errors as `draw_model`."""
     missing = set(_ARRAYS) - model.arrays.keys()
     if missing:
         raise TrainingError(f"{model.manifest.model_version} has no {min(missing)} to draw")
     context, track, top = (model.arrays[name] for name in _ARRAYS)
-    embedding_map = make_map(context, track, top, n_points=n_points, seed=seed)
+    return make_map(context, track, top, n_points=n_points, seed=seed)
+
+
+def draw_map_of(model: ModelVersion, embedding_map: EmbeddingMap) -> bytes:
+    """Draw a model version's map, as a PNG."""
     return draw_map(
         embedding_map,
         title=f"Tracks near each other in {model.manifest.model_version}",
         subtitle=f"{model.manifest.recipe} · t-SNE of {len(embedding_map.rows):,} of "
-        f"{len(context):,} tracks, half of them the most popular",
+        f"{len(model.arrays['track_embedding']):,} tracks, half of them the most popular",
     )
 
 

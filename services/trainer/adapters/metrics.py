@@ -40,20 +40,52 @@ class Metrics:
             "Most memory held by the last training process",
             registry=self.registry,
         )
+        self._running = Gauge("segue_trainer_running", "Trainings that run", registry=self.registry)
+        self._stages = Histogram(
+            "segue_trainer_stage_seconds",
+            "What a stage of a training took",
+            ["stage"],
+            buckets=DURATIONS_S,
+            registry=self.registry,
+        )
+        self._stage: tuple[str, float] | None = None
+        self._last_success = Gauge(
+            "segue_trainer_last_success_timestamp_seconds",
+            "When a training last succeeded; 0 before the first",
+            registry=self.registry,
+        )
+        self._model_info = Gauge(
+            "segue_trainer_model_info",
+            "1 for the model version that is to serve",
+            ["model_version", "recipe"],
+            registry=self.registry,
+        )
         self._age = Gauge(
             "segue_trainer_model_age_seconds",
             "Since the active model version was made; -1 without one",
             registry=self.registry,
         )
-        self._age.set(-1)
+        self._active: ModelManifest | None = None
+        self._age.set_function(self._measure_age)
 
-    def observe_job(self, status: str, *, duration_s: float) -> None:
+    def observe_start(self) -> None:
+        """Note that a training runs."""
+        self._running.set(1)
+
+    def observe_end(self, status: str, *, duration_s: float) -> None:
         """Count a training that ended."""
+        self._running.set(0)
+        self._end_stage()
         self._jobs.labels(status).inc()
         self._duration.labels(status).observe(duration_s)
+        if status == "succeeded":
+            self._last_success.set_to_current_time()
 
-    def observe_progress(self, fields: Mapping[str, Any]) -> None:
-        """Note what a training says of itself."""
+    def observe_progress(self, stage: str | None, fields: Mapping[str, Any]) -> None:
+        """Note what a training says of itself; a stage that is named again goes on."""
+        if stage is not None and (self._stage is None or self._stage[0] != stage):
+            self._end_stage()
+            self._stage = stage, time.monotonic()
         for part in ("train", "validation"):
             if part in fields:
                 self._loss.labels(part).set(fields[part])
@@ -62,4 +94,17 @@ class Metrics:
 
     def observe_active(self, manifest: ModelManifest | None) -> None:
         """Note which model version serves."""
-        self._age.set(-1 if manifest is None else time.time() - manifest.created_at.timestamp())
+        self._active = manifest
+        self._model_info.clear()
+        if manifest is not None:
+            self._model_info.labels(manifest.model_version, manifest.recipe).set(1)
+
+    def _end_stage(self) -> None:
+        if self._stage is not None:
+            stage, began = self._stage
+            self._stages.labels(stage).observe(time.monotonic() - began)
+            self._stage = None
+
+    def _measure_age(self) -> float:
+        active = self._active
+        return -1 if active is None else time.time() - active.created_at.timestamp()

@@ -16,6 +16,8 @@ from services.trainer.core.playbacks import FloatArray, IntArray
 N_CLUSTERS = 10
 MIN_POINTS, MIN_DIM = 10, 2
 _PERPLEXITY = 30.0
+_N_NEAREST = 5
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,43 @@ def make_map(
     )
 
 
+def place_others(
+    embedding: FloatArray, rows: IntArray, places: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """Place the tracks that a map has not laid out among those that it has.
+
+    A track comes to lie between the five laid out that are nearest to it by angle, the nearer the
+    nearer: near what it is like, though a layout of all would draw it more freely.
+
+    Args:
+        embedding: Of every row, (n, dim); rows of zeros have no place.
+        rows: Laid out, ascending.
+        places: Theirs, float32 (len(rows), 2).
+
+    Returns:
+        Rows of the others, ascending, and their places.
+    """
+    is_other = (embedding != 0).any(axis=1)
+    is_other[rows] = False
+    others = np.flatnonzero(is_other).astype(np.int32)
+    landmarks = _to_unit(embedding[rows])
+    found = np.empty((len(others), 2), np.float32)
+    for start in range(0, len(others), _ROWS_AT_ONCE):
+        part = others[start : start + _ROWS_AT_ONCE]
+        likeness = _to_unit(embedding[part]) @ landmarks.T
+        n_nearest = min(_N_NEAREST, len(rows))
+        nearest = np.argpartition(-likeness, n_nearest - 1, axis=1)[:, :n_nearest]
+        weights = np.exp(20 * np.take_along_axis(likeness, nearest, axis=1))
+        weights /= weights.sum(axis=1, keepdims=True)
+        found[start : start + len(part)] = np.einsum("ij,ijk->ik", weights, places[nearest])
+    return others, found
+
+
+def _to_unit(embedding: FloatArray) -> FloatArray:
+    unit: FloatArray = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    return unit
+
+
 def _sample(
     context: FloatArray, track: FloatArray, top_tracks: IntArray, *, n_points: int, seed: int
 ) -> IntArray:
@@ -97,7 +136,6 @@ def _sample(
 
 def _lay_out(embedding: FloatArray, seed: int) -> FloatArray:
     """Place rows on a plane; by angle, since a popular track's embedding is long."""
-    length = np.linalg.norm(embedding, axis=1, keepdims=True)
     layout = TSNE(
         perplexity=min(_PERPLEXITY, (len(embedding) - 1) / 3),
         init="pca",
@@ -106,5 +144,5 @@ def _lay_out(embedding: FloatArray, seed: int) -> FloatArray:
         random_state=seed,
         n_jobs=1,
     )
-    places: npt.NDArray[np.float32] = layout.fit_transform(embedding / length)
+    places: npt.NDArray[np.float32] = layout.fit_transform(_to_unit(embedding))
     return places.astype(np.float32)

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,13 @@ async def insert(connection: asyncpg.Connection, rows: Iterable[Row]) -> None:
     """Insert rows, with the partitions that they need."""
     rows = list(rows)
     await Partitions().ensure(connection, {month_of(row["occurred_at"]) for row in rows})
+    await insert_where_there_are_partitions(connection, rows)
+
+
+async def insert_where_there_are_partitions(
+    connection: asyncpg.Connection, rows: Sequence[Row]
+) -> None:
+    """Insert rows and do nothing else, so that no lock is held until the transaction's end."""
     columns = list(rows[0])
     await connection.executemany(
         f"INSERT INTO events ({', '.join(columns)}) "

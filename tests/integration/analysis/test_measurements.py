@@ -1,22 +1,34 @@
 """The same aggregates from SQL and from pandas, on logs that hypothesis makes up."""
 
+import asyncio
+import contextlib
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from analysis.adapters.measurements import ALWAYS, DatabaseError, fetch_measurements, open_database
+from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
 from analysis.core.comparison import Arm, Measurements
 from deploy.local.servers import PostgresServer
-from tests.integration.analysis.log import START, Row, connect, insert, make_session
+from tests.integration.analysis.log import (
+    START,
+    Row,
+    connect,
+    insert,
+    insert_where_there_are_partitions,
+    make_session,
+)
 
 EXPERIMENT = "RECOMMENDERS"
 RETENTION_DAYS, HISTORY_DAYS = 7, 28
+SECOND = timedelta(seconds=1)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # a midnight: whole days; a second later: events
 N_TRACKS = 5
 sessions = st.lists(
     st.fixed_dictionaries(
@@ -62,8 +74,8 @@ def measure_by_pandas(rows: list[Row]) -> tuple[dict[tuple[str, str], list[Any]]
     frame["artist"] = frame["track_id"] // 2
     frame["date"] = frame["occurred_at"].dt.floor("D")
     frame["repeat"] = frame.duplicated(["user_id", "track_id", "date"])
-    latest = frame["day"].max()
     n_arms = frame.groupby("user_id")["treatment"].transform("nunique")
+    latest = frame.loc[(n_arms == 1) & frame["treatment"].notna(), "date"].max()
     n_conflicts = frame.loc[n_arms > 1, "user_id"].nunique()
     values: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for _, events in frame[n_arms == 1].groupby("user_id"):
@@ -137,7 +149,8 @@ def aggregate(
 async def measure_by_sql(database: PostgresServer, rows: list[Row]) -> Measurements:
     async with connect(database.dsn) as connection:
         await connection.execute(
-            "TRUNCATE events, tracks, listening_days, listening_days_refreshed"
+            "TRUNCATE events, tracks, listening_days, experiment_listeners, "
+            "listening_days_refreshed"
         )
         await connection.executemany(
             "INSERT INTO tracks VALUES ($1, $2, 'a title')",
@@ -147,14 +160,20 @@ async def measure_by_sql(database: PostgresServer, rows: list[Row]) -> Measureme
             await insert(connection, rows)
     async with open_database(database.dsn) as read_only:
         stored = await fetch_measurements(read_only, EXPERIMENT)
-        from_events = await fetch_measurements(read_only, EXPERIMENT, since=ALWAYS)
-    assert arms_of(stored) == arms_of(from_events)
-    assert stored.metrics.keys() == from_events.metrics.keys()
-    for key, found in stored.metrics.items():
-        assert dataclasses.astuple(found) == pytest.approx(
-            dataclasses.astuple(from_events.metrics[key]), abs=1e-6
-        )
+        of_days = await fetch_measurements(read_only, EXPERIMENT, since=LONG_AGO)
+        of_events = await fetch_measurements(read_only, EXPERIMENT, since=LONG_AGO + SECOND)
+    assert_same(stored, of_days)
+    assert_same(stored, of_events)
     return stored
+
+
+def assert_same(one: Measurements, other: Measurements) -> None:
+    assert arms_of(one) == arms_of(other)
+    assert one.metrics.keys() == other.metrics.keys()
+    for key, found in one.metrics.items():
+        assert dataclasses.astuple(found) == pytest.approx(
+            dataclasses.astuple(other.metrics[key]), abs=1e-6
+        )
 
 
 def arms_of(measurements: Measurements) -> dict[str, Arm]:
@@ -300,19 +319,104 @@ async def test_events_that_come_late_count_as_if_they_had_come_in_time(
     assert measured.metrics == in_time.metrics
 
 
-async def test_a_refresh_without_news_of_long_ago_makes_nothing_anew(
+async def test_a_refresh_makes_anew_what_has_news_and_nothing_else(
     database: PostgresServer,
 ) -> None:
     async with connect(database.dsn) as connection:
         await insert(connection, make_requests(3, 5))
-        assert await connection.fetchval("SELECT refresh_listening_days()") == 5
-        await connection.execute("UPDATE events SET stored_at = stored_at - interval '1 hour'")
-        assert await connection.fetchval("SELECT refresh_listening_days()") == 0
+        assert await refresh(connection) == 5
+        assert await refresh(connection) == 0
         at = START + timedelta(days=1)
         await insert(connection, make_session(3, [1.0], experiments={EXPERIMENT: "C"}, at=at))
         # of listener 3 the day before, too: a session might have begun then
-        assert await connection.fetchval("SELECT refresh_listening_days()") == 2
+        assert await refresh(connection) == 2
         assert await connection.fetchval("SELECT count(*) FROM listening_days") == 6
+        assert await connection.fetchval(
+            "SELECT next_day - first_day FROM experiment_listeners WHERE user_id = 3"
+        )
+        assert await refresh(connection) == 0
+
+
+async def refresh(connection: asyncpg.Connection) -> int:
+    return int(await connection.fetchval("SELECT refresh_listening_days()"))
+
+
+async def test_a_transaction_that_ends_after_a_refresh_is_not_lost(
+    database: PostgresServer,
+) -> None:
+    c = {EXPERIMENT: "C"}
+    async with connect(database.dsn) as slow, connect(database.dsn) as connection:
+        await insert(connection, make_session(1, [1.0], experiments=c))
+        async with slow.transaction():
+            await insert_where_there_are_partitions(slow, make_session(2, [1.0], experiments=c))
+            await insert(connection, make_session(3, [1.0], experiments=c))
+            assert await refresh(connection) == 2
+            assert await refresh(connection) == 0
+        assert await refresh(connection) == 1
+        assert await connection.fetchval("SELECT count(*) FROM experiment_listeners") == 3
+
+
+async def test_refreshes_at_once_and_one_cut_short_leave_what_one_leaves(
+    database: PostgresServer,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        several = [await stack.enter_async_context(connect(database.dsn)) for _ in range(4)]
+        await insert(several[0], make_requests(3, 20))
+        cut_short = several[0].transaction()
+        await cut_short.start()
+        await refresh(several[0])
+        others = [asyncio.create_task(refresh(connection)) for connection in several[1:]]
+        await cut_short.rollback()
+        assert sorted(await asyncio.gather(*others)) == [0, 0, 20]
+        wrong = await several[0].fetch(
+            "SELECT * FROM experiment_listeners EXCEPT "
+            "SELECT * FROM experiment_listeners_between($1, '-infinity', 'infinity')",
+            EXPERIMENT,
+        )
+        assert wrong == []
+        assert await several[0].fetchval("SELECT count(*) FROM experiment_listeners") == 20
+
+
+async def test_a_database_from_another_cluster_is_made_anew_once(
+    database: PostgresServer,
+) -> None:
+    c = {EXPERIMENT: "C"}
+    async with connect(database.dsn) as connection:
+        await insert(connection, make_session(1, [1.0], experiments=c))
+        await refresh(connection)
+        # as numbered where more transactions had been
+        await connection.execute("UPDATE events SET stored_in = 4e15")
+        await connection.execute(
+            "UPDATE listening_days_refreshed SET seen = '4000000000000001:4000000000000001:'"
+        )
+        await insert(connection, make_session(2, [1.0], experiments=c))
+        assert await refresh(connection) == 2
+        assert await refresh(connection) == 0
+        await insert(connection, make_session(3, [1.0], experiments=c))
+        assert await refresh(connection) == 1
+
+
+async def test_whole_days_have_the_sessions_that_begin_on_them(database: PostgresServer) -> None:
+    c, midnight = {EXPERIMENT: "C"}, datetime(2026, 3, 11, tzinfo=UTC)
+    async with connect(database.dsn) as connection:
+        over_midnight = midnight - SECOND
+        await insert(
+            connection,
+            [
+                *make_session(1, [1.0, 0.5, 0.25], experiments=c, at=over_midnight),
+                *make_session(2, [1.0], experiments=c, at=midnight),
+                *make_session(3, [1.0], experiments=c, at=midnight + timedelta(days=1)),
+            ],
+        )
+
+    async def count(since: datetime, until: datetime) -> tuple[int, int]:
+        async with open_database(database.dsn) as read_only:
+            found = await fetch_measurements(read_only, EXPERIMENT, since=since, until=until)
+        return sum(a.n_sessions for a in found.arms), sum(a.n_events for a in found.arms)
+
+    assert await count(midnight - timedelta(days=1), midnight) == (1, 3)
+    assert await count(midnight, midnight + timedelta(days=1)) == (1, 1)
+    assert await count(midnight, midnight + timedelta(days=1, seconds=1)) == (3, 4)
 
 
 async def test_who_may_only_read_sees_what_others_refreshed(known_log: PostgresServer) -> None:

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -8,7 +8,7 @@ from analysis.adapters.measurements import fetch_measurements, open_database
 from analysis.adapters.timeline import fetch_timeline
 from analysis.core.activity import Minute
 from analysis.core.comparison import compare
-from analysis.core.timeline import Timeline, accumulate_effects, count_sessions
+from analysis.core.timeline import EffectAt, Timeline, accumulate_effects, count_sessions
 from deploy.local.servers import PostgresServer
 from tests.integration.analysis.log import START, insert, make_known_log, make_session
 
@@ -53,6 +53,47 @@ async def test_sessions_count_where_they_begin_and_conflicts_nowhere(
     assert timeline.width == timedelta(minutes=2)
     assert timeline.starts_at == (START, START + timedelta(hours=1))
     assert count_sessions(timeline) == {"C": (2, 1), "T1": (2, 0)}
+
+
+async def test_days_say_what_events_say(
+    connection: asyncpg.Connection, database: PostgresServer
+) -> None:
+    for user in range(6):
+        for day in range(user, 12, 3):
+            await insert(
+                connection,
+                make_session(
+                    user,
+                    [1.0, 0.1 * user, 0.05 * day],
+                    experiments={"RECOMMENDERS": "T1" if user % 2 else "C"},
+                    at=datetime(2026, 3, 10, user, tzinfo=UTC) + timedelta(days=day),
+                ),
+            )
+
+    async def effects(n_intervals: int) -> tuple[timedelta, list[EffectAt]]:
+        async with open_database(database.dsn) as reader:
+            timeline = await fetch_timeline(
+                reader,
+                "RECOMMENDERS",
+                first_at=datetime(2026, 3, 10, tzinfo=UTC),
+                last_at=datetime(2026, 3, 21, 12, tzinfo=UTC),
+                n_intervals=n_intervals,
+            )
+        return timeline.width, [
+            point
+            for metric in METRICS
+            for point in accumulate_effects(timeline, control="C", metric=metric)["T1"]
+        ]
+
+    (days, of_days), (hours, of_events) = await effects(48), await effects(12 * 24 + 1)
+    assert (days, hours) == (timedelta(days=1), timedelta(hours=1))
+    by_end = {(point.effect.metric, point.at): point.effect for point in of_events}
+    ends = sorted({at for _, at in by_end})
+    for point in of_days:
+        latest = max(end for end in ends if end <= point.at)
+        same = by_end[point.effect.metric, latest]
+        for name in ("effect_pct", "control_mean", "treatment_mean", "lower_pct", "n_treatment"):
+            assert getattr(point.effect, name) == pytest.approx(getattr(same, name)), name
 
 
 async def test_an_experiment_that_no_event_names_has_no_steps(database: PostgresServer) -> None:

@@ -93,5 +93,5 @@ def test_make_alone_lists_its_targets() -> None:
     assert listed == {
         *("help", "demo", "loop", "up", "down", "ps", "logs", "clean"),
         *("install", "browser", "test", "lint", "format", "lock"),
-        *("bench-serving", "screenshots"),
+        *("audit", "bench-serving", "screenshots"),
     }

@@ -28,6 +28,7 @@ class Scripted(http.server.BaseHTTPRequestHandler):
 
     script: ClassVar[list[tuple[int, dict[str, Any] | str]]] = []
     requests: ClassVar[list[str]] = []
+    tokens: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
         self.answer()
@@ -39,6 +40,7 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         """Take the next answer."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.requests.append(f"{self.command} {self.path} {body.decode()}".rstrip())
+        self.tokens.append(self.headers.get("Authorization"))
         status, content = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         self.send_response(status)
         self.send_header("Location", LOCATION)
@@ -53,6 +55,7 @@ class Scripted(http.server.BaseHTTPRequestHandler):
 def url() -> Iterator[str]:
     Scripted.script.clear()
     Scripted.requests.clear()
+    Scripted.tokens.clear()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -168,6 +171,17 @@ def test_a_spool_that_stays_full_is_given_up(url: str) -> None:
 
 def test_only_the_fallbacks_of_the_recommender_are_counted(url: str) -> None:
     counts = {"session:no_model": 3, "session:no_candidates": 4, "top_pop:no_model": 5, "store": 6}
-    lines = [f'segue_fallbacks_total{{reason="{key}"}} {n}.0' for key, n in counts.items()]
+    lines = [
+        f'segue_fallbacks_total{{experiment="S",reason="{key}",treatment="T1"}} {n}.0'
+        for key, n in counts.items()
+    ]
     Scripted.script += [(200, "\n".join([*lines, ""]))]
     assert count_fallbacks(url, "session") == 7
+
+
+def test_a_training_is_ordered_with_the_token(url: str) -> None:
+    promotion = {"is_promoted": True, "reason": "better"}
+    Scripted.script += [(202, job("succeeded", model_version="m-1", promotion=promotion))]
+    headers = {"Authorization": "Bearer t"}
+    train(url, timeout_s=5, show=print, headers=headers, poll_s=POLL_S)
+    assert Scripted.tokens == ["Bearer t"]

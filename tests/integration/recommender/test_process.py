@@ -15,7 +15,8 @@ import pytest
 from redis import Redis as SyncRedis
 
 from deploy.local.servers import ValkeyServer
-from shared.event_stream import STREAM_KEY
+from shared.event_stream import FIELD, STREAM_KEY
+from shared.events import decode_event
 from tests.conftest import free_port, running
 from tests.unit.recommender.factories import FIRST_ID, make_settings
 
@@ -91,6 +92,20 @@ def find_workers(process: psutil.Process) -> list[psutil.Process]:
     return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
 
 
+async def total(client: httpx.AsyncClient, *words: str) -> float:
+    """Return the sum of the metrics whose line has all these words."""
+    lines = (await client.get("/metrics")).text.splitlines()
+    counted = [line for line in lines if all(word in line for word in words)]
+    return sum(float(line.rpartition(" ")[2]) for line in counted)
+
+
+async def count(client: httpx.AsyncClient) -> tuple[float, float]:
+    """Count the playbacks twice: by experiment, and by route."""
+    answered = ("segue_request_duration_seconds_count", 'status="200"', "POST")
+    by_experiment = await total(client, "segue_playbacks_total", "AA")
+    return by_experiment, await total(client, *answered)
+
+
 async def test_workers_share_the_port_and_their_metrics(
     valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,20 +120,90 @@ async def test_workers_share_the_port_and_their_metrics(
                             answer = await own.post(f"/{path}/{user}", json=BODY)
                             assert answer.status_code == 200
 
-            async def count() -> float:
-                lines = (await client.get("/metrics")).text.splitlines()
-                counted = [line for line in lines if line.startswith("segue_playbacks_total")]
-                return sum(float(line.rpartition(" ")[2]) for line in counted if "AA" in line)
+            async def until_counted(n_playbacks: int) -> None:
+                async with asyncio.timeout(30):
+                    while min(await count(client)) < n_playbacks:  # noqa: ASYNC110 - others write later
+                        await asyncio.sleep(0.05)
+                assert await count(client) == (n_playbacks, n_playbacks)
 
             await asyncio.gather(*(play(range(n, n + 5)) for n in range(0, 40, 5)))
             with SyncRedis.from_url(valkey.url) as redis:
                 assert redis.xlen(STREAM_KEY) == 120
-            assert await count() == 120
-            killed = find_workers(process)[0]
+            await until_counted(120)
+            workers = find_workers(process)
+            for worker in workers:
+                assert (
+                    await total(client, "process_resident_memory_bytes", f'pid="{worker.pid}"')
+                    > 2**20
+                )
+            assert await total(client, "segue_build_info{") == 1
+            killed = workers[0]
             killed.kill()
             async with asyncio.timeout(30):
                 while len({w.pid for w in find_workers(process)} - {killed.pid}) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await play(range(100, 105))
-            assert await count() == 135
+            await until_counted(135)
+            assert await total(client, "process_cpu_seconds_total", f'pid="{killed.pid}"') == 0
         assert len(find_workers(process)) == 2
+
+
+async def report(client: httpx.AsyncClient, user: int, key: str) -> httpx.Response | None:
+    """Report a playback; None if the connection broke."""
+    try:
+        return await client.post(f"/next/{user}", json=BODY, headers={"Idempotency-Key": key})
+    except httpx.TransportError:
+        return None
+
+
+async def test_what_was_accepted_is_answered_when_it_is_told_to_stop(
+    valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_service(valkey, tmp_path, monkeypatch) as (url, process):
+        answered: list[int] = []
+
+        async def report_on(user: int) -> None:
+            async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+                for n in range(10_000):
+                    response = await report(client, user, str(n))
+                    if response is None:
+                        return
+                    answered.append(response.status_code)
+
+        running = [asyncio.create_task(report_on(user)) for user in range(16)]
+        while len(answered) < 200:  # noqa: ASYNC110 - many append to it
+            await asyncio.sleep(0.01)
+        process.terminate()
+        await asyncio.gather(*running)
+    assert set(answered) == {200}
+    with SyncRedis.from_url(valkey.url) as redis:
+        assert redis.xlen(STREAM_KEY) == len(answered)
+
+
+async def test_a_worker_that_is_killed_takes_no_playback_with_it(
+    valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_users, n_plays = 12, 40
+    with run_service(valkey, tmp_path, monkeypatch, SEGUE_RECOMMENDER_WORKERS=2) as (url, process):
+        n_answered = 0
+
+        async def play(user: int) -> None:
+            nonlocal n_answered
+            for n in range(n_plays):
+                response = None
+                while response is None:  # again, as a client does: on a new connection
+                    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+                        response = await report(client, user, str(n))
+                assert response.status_code == 200
+                n_answered += 1
+
+        running = asyncio.gather(*(play(user) for user in range(n_users)))
+        while n_answered < n_users * n_plays // 4:  # noqa: ASYNC110 - many add to it
+            await asyncio.sleep(0.01)
+        find_workers(process)[0].kill()
+        await running
+    with SyncRedis.from_url(valkey.url) as redis:
+        events = [decode_event(fields[FIELD]) for _, fields in redis.xrange(STREAM_KEY)]
+    for user in range(n_users):
+        positions = [event.position for event in events if event.user == user]
+        assert positions == list(range(n_plays))

@@ -40,6 +40,43 @@ async def test_two_processes_share_one_session(
     assert [event.position for event in service.events()] == list(range(30))
 
 
+async def test_a_playback_of_an_open_session_asks_redis_once(
+    redis: Redis, service: Service
+) -> None:
+    await service.next(3)
+    await redis.config_resetstat()
+    for _ in range(5):
+        assert (await service.next(3)).status_code == 200
+    counts = await redis.info("commandstats")
+    assert counts["cmdstat_evalsha"]["calls"] == 5
+    assert "cmdstat_get" not in counts
+
+
+async def test_what_another_process_did_is_not_overlooked(
+    service: Service, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, valkey.url, deadline_s=5) as other:
+        one = (await service.next(3)).json()
+        two = (await other.next(3)).json()
+        three = (await service.next(3)).json()
+        await other.last(3)
+        anew = (await service.next(3)).json()
+    assert one["session"] == two["session"] == three["session"] != anew["session"]
+    assert len({one["track"], two["track"], three["track"]}) == 3
+    assert [event.position for event in service.events()] == [0, 1, 2, 3, 0]
+
+
+async def test_nothing_is_refused_for_what_another_process_has_changed(
+    service: Service, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, valkey.url, deadline_s=5) as other:
+        for _ in range(59):  # the catalogue has 60 tracks
+            assert (await service.next(3)).status_code == 200
+        assert (await service.next(3)).status_code == 409
+        await other.last(3)
+        assert (await service.next(3)).status_code == 200
+
+
 async def test_concurrent_retries_with_one_key_are_one_event(service: Service) -> None:
     headers = {"Idempotency-Key": "k"}
     responses = await asyncio.gather(*(service.last(3, headers=headers) for _ in range(10)))

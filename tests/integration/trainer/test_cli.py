@@ -94,7 +94,7 @@ async def test_a_fit_goes_on_from_a_saved_model_and_leaves_its_figures(
     checkpoint = ("--checkpoint", str(files / "checkpoint.npz"))
     assert await asyncio.to_thread(main, fit_arguments(files, *more, *checkpoint)) == 0
     names = sorted(path.name for path in (files / "artifacts").iterdir())
-    assert names == ["calibration.png", "losses.png", "map.png", "metrics.json"]
+    assert names == ["calibration.png", "losses.png", "map.json", "map.png", "metrics.json"]
     assert not (files / "checkpoint.npz").exists()
     assert main(fit_arguments(files, *more, "--recipe", "session")) == 1
     assert "it is of the recipe artist_concat" in capsys.readouterr().err

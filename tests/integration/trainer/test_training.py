@@ -277,6 +277,8 @@ async def test_metrics_tell_of_jobs_losses_and_the_models_age(client: httpx.Asyn
     assert 0 < float(values["segue_trainer_model_age_seconds"]) < 60
     assert float(values["segue_trainer_peak_memory_bytes"]) > 2**20
     assert float(values['segue_trainer_training_seconds_count{status="succeeded"}']) == 1
+    for stage in ("reading", "training", "neighbours", "publishing"):
+        assert values[f'segue_trainer_stage_seconds_count{{stage="{stage}"}}'] == "1.0"
 
 
 async def test_ready_names_its_parts(client: httpx.AsyncClient) -> None:

@@ -8,6 +8,7 @@ from tea_tasting.aggr import Aggregates
 
 from analysis.core.effects import estimate_effect
 from analysis.core.moments import MetricAggregate, RatioMoments, adjust_for_history, linearise
+from analysis.core.sequential import log_ratio
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,21 +116,55 @@ def make_arm(seed: int, n: int, effect: float) -> tuple[Floats, Floats, MetricAg
     return before, after, aggregate
 
 
-def test_cuped_is_the_regression_on_treatment_and_history() -> None:
-    """With one slope, the adjusted difference is the coefficient of least squares."""
+def test_cuped_is_the_regression_on_treatment_history_and_both() -> None:
+    """With a slope per arm, the adjusted means are those at the mean history of all users."""
     before0, after0, control = make_arm(1, 300, 1.0)
     before1, after1, treated = make_arm(2, 200, 1.1)
     adjusted = adjust_for_history(control, treated)
     assert adjusted is not None
-    design = np.column_stack(
-        [np.ones(500), np.r_[np.zeros(300), np.ones(200)], np.r_[before0, before1]]
+    is_treated = np.r_[np.zeros(300), np.ones(200)]
+    history = np.r_[before0, before1]
+    centred = history - history.mean()
+    design = np.column_stack([np.ones(500), is_treated, centred, is_treated * centred])
+    (base, effect, slope, more), *_ = np.linalg.lstsq(design, np.r_[after0, after1], rcond=None)
+    assert (adjusted[0].mean, adjusted[1].mean) == pytest.approx((base, base + effect))
+    assert adjusted[0].variance == pytest.approx((after0 - slope * before0).var(ddof=1))
+    within = (after1 - (slope + more) * before1).var(ddof=1)
+    shared = (300 * before0.var(ddof=1) + 200 * before1.var(ddof=1)) / 500
+    apart = slope + more - slope * (base + effect) / base
+    assert adjusted[1].variance == pytest.approx(within + 200 * apart**2 * shared / 500)
+
+
+def test_the_variance_of_an_adjusted_change_is_that_of_drawn_experiments() -> None:
+    """Also where the treatment adds to what listeners do, and the slopes differ from the means."""
+    found, said = [], []
+    for seed in range(600):
+        _, _, control = make_arm(3 * seed, 200, 1.0)
+        _, _, treated = make_arm(3 * seed + 1, 200, 6.0)
+        adjusted = adjust_for_history(control, treated)
+        assert adjusted is not None
+        estimate = log_ratio(*adjusted)
+        assert estimate is not None
+        found.append(estimate[0])
+        said.append(estimate[1])
+    assert np.mean(said) == pytest.approx(np.var(found), rel=0.15)
+
+
+def test_a_large_effect_is_told_at_every_look_with_history_as_without() -> None:
+    """A treatment of twenty times the control's listening must not drown the control's mean."""
+    _, _, control = make_arm(5, 600, 1.0)
+    generator = np.random.default_rng(6)
+    before = generator.gamma(2, 2, 600)
+    after = 20 * generator.gamma(0.6, 1 / 0.6, 600) * before
+    spread = np.cov(after, before)
+    treated = MetricAggregate(
+        600, after.mean(), spread[0, 0], before.mean(), spread[1, 1], spread[0, 1]
     )
-    coefficients, *_ = np.linalg.lstsq(design, np.r_[after0, after1], rcond=None)
-    assert adjusted[0].mean is not None
-    assert adjusted[1].mean is not None
-    assert adjusted[1].mean - adjusted[0].mean == pytest.approx(coefficients[1])
-    values = after1 - coefficients[2] * before1
-    assert adjusted[1].variance == pytest.approx(values.var(ddof=1))
+    effect = estimate_effect(control, treated, treatment="T2", metric="time")
+    assert effect.anytime_p_value is not None
+    assert effect.anytime_p_value < 1e-6
+    assert effect.anytime_lower_pct is not None
+    assert effect.anytime_lower_pct > 500
 
 
 def test_cuped_is_that_of_tea_tasting() -> None:
@@ -147,7 +182,7 @@ def test_cuped_is_that_of_tea_tasting() -> None:
         for before, after in ((before0, after0), (before1, after1))
     ]
     expected = metric.analyze_aggregates(*arms)
-    # Its slope is of all users, ours within the arms: they differ by the square of the effect.
+    # Its slope is one of all users, ours are the arms' own.
     assert effect.cuped_effect_pct == pytest.approx(100 * expected.rel_effect_size, rel=0.01)
     assert effect.cuped_lower_pct == pytest.approx(
         100 * expected.rel_effect_size_ci_lower, rel=0.02

@@ -189,6 +189,10 @@ class FakeServices:
         self.away: set[str] = set()
         self.models = [make_model("v2", parent="v1", active=True), make_model("v1")]
         self.jobs = [make_job("v2")]
+        self.artifacts = ["embedding_map.png"]
+        self.map: Any = {
+            "n_laid_out": 2, "tracks": [101, 102, 103], "x": [0.0, 9.0, 4.0], "y": [0.0, 9.0, 4.0]
+        }  # fmt: skip
         self.metrics_page = METRICS_PAGE
         self.requests: list[tuple[str, str]] = []
         self.reports: list[dict[str, Any]] = []
@@ -232,12 +236,20 @@ class FakeServices:
                 return self._activate(version)
             case ("GET", "models", version) if version in versions:
                 return httpx.Response(200, json=versions[version])
-            case ("GET", "train", _, "artifacts"):
-                listed = [{"name": "embedding_map.png", "bytes": 3}]
-                return httpx.Response(200, json=listed)
-            case ("GET", "train", _, "artifacts", "embedding_map.png"):
-                return httpx.Response(200, content=b"png", headers={"Content-Type": "image/png"})
+            case ("GET", "train", _, "artifacts", *names):
+                return self._send_artifact(*names)
         return httpx.Response(404, json={"detail": f"there is no {path}"})
+
+    def _send_artifact(self, name: str = "") -> httpx.Response:
+        """Send an artifact, or without a name the list of them."""
+        match name:
+            case "":
+                return httpx.Response(200, json=[{"name": each} for each in self.artifacts])
+            case "map.json":
+                return httpx.Response(200, json=self.map)
+            case "embedding_map.png":
+                return httpx.Response(200, content=b"png", headers={"Content-Type": "image/png"})
+        return httpx.Response(404, json={"detail": f"there is no {name}"})
 
     def _activate(self, version: str) -> httpx.Response:
         for model in self.models:
@@ -258,6 +270,9 @@ class FakeServices:
             "model_version": "v2",
             "explanation": {
                 "anchor": 101,
+                "pool": 2004,
+                "heard": 3,
+                "capped": 2,
                 "score": 0.87654,
                 "discount": 0.8,
                 "candidates": 1999,
@@ -310,7 +325,9 @@ class Dashboard:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, experiments: str = EXPERIMENTS) -> AsyncIterator[Dashboard]:
+async def serving(
+    folder: Path, *, experiments: str = EXPERIMENTS, **changes: Any
+) -> AsyncIterator[Dashboard]:
     """Serve the dashboard; time stands still unless the test moves it."""
     definitions = folder / "experiments.yaml"
     definitions.write_text(experiments)
@@ -328,7 +345,7 @@ async def serving(folder: Path, *, experiments: str = EXPERIMENTS) -> AsyncItera
         seconds=lambda: clock[0],
         now=lambda: NOW,
     )
-    settings = Settings(experiments=definitions, patience_s=30, fresh_s=5)
+    settings = Settings(experiments=definitions, patience_s=30, fresh_s=5, **changes)
     async with LifespanManager(create_app(settings, adapters)) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

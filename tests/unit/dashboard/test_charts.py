@@ -1,3 +1,5 @@
+import dataclasses
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 
@@ -56,6 +58,39 @@ def test_names_are_text_and_are_escaped() -> None:
     svg = drawings(WIDE)["effects"]
     assert ">T&lt;2&gt;</text>" in svg
     assert 'aria-label="a &lt; b"' in svg
+
+
+def texts(svg: str) -> list[str]:
+    return re.findall(r">([^<>]+)</text>", svg)
+
+
+def test_an_interval_that_goes_too_far_is_cut_with_an_arrow() -> None:
+    near = make_effect("mean_time_per_session")
+    far = dataclasses.replace(make_effect("skip_rate"), lower_pct=-99.9, upper_pct=6e6)
+    written = texts(draw_forest((near, far), WIDE))
+    assert not [text for text in written if "e+" in text or len(text) > 30]
+    plain = draw_forest((near, make_effect("skip_rate")), WIDE)
+    assert draw_forest((near, far), WIDE).count("<use") == plain.count("<use") + 2
+
+
+def test_large_changes_are_drawn_by_their_ratio() -> None:
+    large = dataclasses.replace(make_effect(), effect_pct=300.0, lower_pct=100.0, upper_pct=700.0)
+    assert {"0", "+100%", "+400%"} <= set(texts(draw_forest((large,), WIDE)))
+
+
+def test_treatments_stand_together_by_metric() -> None:
+    effects = tuple(
+        make_effect(metric, treatment=treatment)
+        for treatment in ("T1", "T2")
+        for metric in ("time", "skip_rate")
+    )
+    written = [text for text in texts(draw_forest(effects, WIDE)) if text.endswith(("T1", "T2"))]
+    assert [text.split() for text in written] == [
+        ["Time", "T1"],
+        ["T2"],
+        ["Skip", "rate", "T1"],
+        ["T2"],
+    ]
 
 
 def test_an_effect_without_an_interval_is_not_drawn() -> None:

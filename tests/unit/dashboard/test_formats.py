@@ -18,12 +18,20 @@ def test_a_number_is_a_number_or_a_dash(value: float | None) -> None:
         formats.format_interval((value, value)),
     ]
     for text in written:
-        assert re.fullmatch(r"—( to —)?|[−+]?[\d,.]+%?( to [−+]?[\d,.]+%)?|-[\d,.]+%?", text), text
+        number = r"([−+]?[\d,.]+%?|(> \+|< −)99,999%|—)"
+        assert re.fullmatch(rf"{number}( to {number})?|-[\d,.]+%?", text), text
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.234, "+1.23%"), (-0.001, "+0.00%"), (-12.3, "−12.30%"), (1234.5, "+1,234%"), (None, "—")],
+    [
+        (1.234, "+1.23%"),
+        (-0.001, "+0.00%"),
+        (-12.3, "−12.30%"),
+        (1234.5, "+1,234%"),
+        (None, "—"),
+        (2e9, "> +99,999%"),
+    ],
 )
 def test_percent(value: float | None, text: str) -> None:
     assert formats.format_percent(value) == text
@@ -42,6 +50,22 @@ def test_percent(value: float | None, text: str) -> None:
 )
 def test_duration(value: timedelta | float, text: str) -> None:
     assert formats.format_duration(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("n_plays", 74_673.0, ("plays", "74,673")),
+        ("training_s", 75.2, ("training", "1 min 15 s")),
+        ("peak_memory_bytes", 647_225_344.0, ("peak memory", "647 MB")),
+        ("recall_at_k", 0.25, ("recall at k", "0.250")),
+        ("best_epoch", 11.0, ("best epoch", "11")),
+    ],
+)
+def test_a_models_figures_have_names_and_units(
+    name: str, value: float, shown: tuple[str, str]
+) -> None:
+    assert formats.describe_metric(name, value) == shown
 
 
 def test_metrics_in_a_sentence_get_their_names() -> None:

@@ -30,6 +30,36 @@ async def test_a_version_shows_how_it_learnt_and_what_its_training_left(
     assert missing.status_code == 404
 
 
+async def test_the_map_is_searched_by_artist_and_title(dashboard: Dashboard) -> None:
+    dashboard.services.artifacts = ["map.json", "map.png"]
+    page = await dashboard.page("/models/v2")
+    assert "<title>Apache · The Shadows · surf</title>" in page
+    assert "map.png" not in page.split('id="losses"')[0]  # the drawn map takes its place
+    assert "map-searched" not in page
+    found = await dashboard.page("/models/v2?q=shadow+river&colours=artist")
+    assert "1 found and ringed: River of Glass" in found
+    lost = await dashboard.page("/models/v2?q=meshadow")
+    assert "nobody has listened to “Glass”" in lost
+    assert "No track has these words" in await dashboard.page("/models/v2?q=zzz")
+    fetched = [path for _, path in dashboard.services.requests if path.endswith("map.json")]
+    assert len(fetched) == 1
+
+
+@pytest.mark.parametrize("broken", [{}, {"n_laid_out": 5, "tracks": [], "x": [], "y": []}])
+async def test_a_map_that_cannot_be_read_gives_way_to_its_picture(
+    dashboard: Dashboard, broken: dict[str, object]
+) -> None:
+    dashboard.services.artifacts = ["map.json", "map.png"]
+    dashboard.services.map = broken
+    assert "artifacts/map.png" in await dashboard.page("/models/v2")
+
+
+async def test_without_a_catalogue_the_picture_is_shown(dashboard: Dashboard) -> None:
+    dashboard.services.artifacts = ["map.json", "map.png"]
+    dashboard.services.away.add("catalog")
+    assert "artifacts/map.png" in await dashboard.page("/models/v2")
+
+
 async def test_a_version_without_its_training_has_a_page(dashboard: Dashboard) -> None:
     page = await dashboard.page("/models/v1")
     assert "1,234 playbacks" in page

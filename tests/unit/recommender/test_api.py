@@ -269,6 +269,7 @@ async def test_metrics_hold_what_a_mean_per_session_needs(edge: Edge) -> None:
     for line in [
         'segue_listened_time_total{experiment="SERVING",treatment="T1"} 0.75',
         'segue_playbacks_total{experiment="SERVING",treatment="T1"} 2.0',
+        'segue_sessions_opened_total{experiment="SERVING",treatment="T1"} 1.0',
         'segue_sessions_total{experiment="SERVING",treatment="T1"} 1.0',
         'segue_listened_time_total{experiment="AA",treatment="T1"} 0.75',
         'segue_exposures_total{experiment="SERVING",recommender="contextual",treatment="T1"} 1.0',
@@ -336,8 +337,11 @@ async def test_fallbacks_are_counted_by_reason(tmp_path: Path) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             assert (await client.post(f"/next/{TREATED}", json=GOOD)).status_code == 200
             lines = (await client.get("/metrics")).text.splitlines()
-    assert 'segue_fallbacks_total{reason="contextual:no_model"} 1.0' in lines
-    assert 'segue_fallbacks_total{reason="top_pop:no_model"} 1.0' in lines
+    arm = 'experiment="SERVING"'
+    assert (
+        f'segue_fallbacks_total{{{arm},reason="contextual:no_model",treatment="T1"}} 1.0' in lines
+    )
+    assert f'segue_fallbacks_total{{{arm},reason="top_pop:no_model",treatment="T1"}} 1.0' in lines
 
 
 async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:
@@ -351,7 +355,8 @@ async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:
         "Idempotency-Key": "header",
         "explain": "query",
     }
-    assert set(operation["responses"]) == {"200", "400", "409", "413", "415", "422", "429", "503"}
+    statuses = "200 400 403 409 413 415 422 429 503"
+    assert set(operation["responses"]) == set(statuses.split())
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
     given = (await edge.post("/next/5")).json()
     assert set(given) <= set(answer["properties"])
@@ -361,7 +366,7 @@ async def test_openapi_describes_the_raw_routes(edge: Edge) -> None:
     assert set(refused) == set(problem["properties"])
     track = document["paths"]["/track/{track}"]["get"]
     assert [p["name"] for p in track["parameters"]] == ["track"]
-    assert {"200", "404", "422"} == set(track["responses"])
+    assert {"200", "404", "422", "429"} == set(track["responses"])
 
 
 async def test_a_request_may_ask_why(tmp_path: Path) -> None:
@@ -385,3 +390,23 @@ async def test_a_request_may_ask_why(tmp_path: Path) -> None:
     assert "explanation" not in plain
     assert (refused.status_code, refused.json()["field"]) == (422, "explain")
     assert len(store.events) == 2
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+async def test_a_page_of_another_site_cannot_report(edge: Edge, headers: dict[str, str]) -> None:
+    # A browser sends this without asking first: it needs no declaration of JSON.
+    body = b'{"track": 100, "time": 1}'
+    response = await edge.post("/next/5", content=body, headers=headers)
+    assert (response.status_code, response.json()["title"]) == (403, "Cross-site request")
+    assert not edge.store.events
+    assert response.headers["X-Request-ID"]
+
+
+async def test_a_report_is_answered_with_its_id_and_as_what_it_is(edge: Edge) -> None:
+    answer = await edge.post("/next/5", json=GOOD, headers={"X-Request-ID": "r-7"})
+    assert answer.headers["X-Request-ID"] == "r-7"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    ids = {(await edge.post("/next/5")).headers["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3

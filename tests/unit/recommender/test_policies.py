@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from services.recommender.core.models import ServedModel
@@ -41,7 +42,7 @@ def test_without_a_model_random_answers_and_says_why(name: str) -> None:
 
 
 def test_without_neighbours_top_pop_answers_from_the_same_version() -> None:
-    model = ServedModel("m2", top_tracks=[5])
+    model = ServedModel("m2", top_tracks=np.array([5], np.int32))
     chosen = make_policy(treatment("contextual")).recommend(make_context(INDEX, model=model))
     assert (chosen.recommender, chosen.model_version) == ("top_pop", "m2")
     assert chosen.choice.row == 5

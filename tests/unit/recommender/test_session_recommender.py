@@ -150,13 +150,14 @@ def test_playbacks_change_what_is_chosen() -> None:
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_propensities_sum_to_one(epsilon: float) -> None:
-    values = np.array([0.2, 0.9, 0.5, 0.9])
+    values, is_out = np.array([0.2, 1.0, 0.9, 0.5, 0.9]), np.array([0, 1, 0, 0, 0], np.bool_)
     seen = {}
     for seed in range(200):
-        place, propensity = pick(values, epsilon=epsilon, draw=Draw(seed, 1, 2, 3))
+        place, propensity = pick(values, is_out, epsilon=epsilon, draw=Draw(seed, 1, 2, 3))
         seen[place] = propensity
     assert sum(seen.values()) == pytest.approx(1.0)
-    assert seen[1] == pytest.approx(1 - epsilon + epsilon / 4)
+    assert seen[2] == pytest.approx(1 - epsilon + epsilon / 4)
+    assert 1 not in seen
 
 
 @settings(max_examples=25)
@@ -233,14 +234,19 @@ def test_repeats_and_lost_tracks_say_nothing() -> None:
     assert other.n_plays == 5
 
 
-@given(st.integers(1, 20), st.integers(0, 50), st.integers(0, 2**31 - 1))
-def test_memories_survive_the_round_trip(d: int, n: int, seed: int) -> None:
+@given(
+    st.integers(1, 20),
+    st.integers(0, 50),
+    st.integers(0, 2**31 - 1),
+    st.sampled_from([1, 250, 50_000, 2**31 - 1]),
+)
+def test_memories_survive_the_round_trip(d: int, n: int, seed: int, n_tracks: int) -> None:
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(d, d)).astype(np.float32)
     memory = Memory(
         Taste(rng.normal(size=d).astype(np.float32), root + root.T),
         seed,
-        np.sort(rng.integers(0, 50_000, n)).astype(np.int32),
+        np.sort(rng.integers(0, n_tracks, n)).astype(np.int32),
     )
     packed = pack_memory(memory, TAG)
     back = unpack_memory(packed, TAG)
@@ -250,7 +256,9 @@ def test_memories_survive_the_round_trip(d: int, n: int, seed: int) -> None:
     assert (back.taste.covariance == memory.taste.covariance).all()
     assert (back.candidates == memory.candidates).all()
     assert unpack_memory(packed, make_tag("m2", 1)) is None
-    assert len(packed) == 18 + 4 * (d + d * (d + 1) // 2 + n)
+    width = 1 if n_tracks <= 250 else 4  # at most, per candidate
+    assert len(packed) <= 23 + 4 * (d + d * (d + 1) // 2) + width * n
+    assert unpack_memory(packed[:-1], TAG) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(0, 1))))
@@ -296,7 +304,8 @@ def test_explanations_are_in_the_answer_and_not_in_the_event() -> None:
     why = msgspec.json.decode(asked.answer)["explanation"]
     assert "explanation" not in msgspec.json.decode(plain.answer)
     assert why["anchor"] == FIRST_ID
-    assert set(why) == {"anchor", "score", "discount", "candidates", "uncertainty"}
+    of_session = {"score", "discount", "uncertainty"}
+    assert set(why) == {"anchor", "pool", "heard", "capped", "candidates"} | of_session
     assert 0 < why["score"] < 1
     assert why["candidates"] == N_TRACKS - 1
     assert tracks_of([plain]) == tracks_of([asked])

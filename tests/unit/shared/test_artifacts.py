@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.artifacts import ARRAYS, AnyArray, ArtifactError, load_model, make_model, save_model
+from shared.arrays import AnyArray
+from shared.artifacts import ARRAYS, ArtifactError, load_model, make_model, save_model
 from tests.unit.shared.models import make_version
 
 

@@ -1,10 +1,12 @@
 """The map keeps near what is near, and its picture is a picture."""
 
+import msgspec
 import numpy as np
 import pytest
 
+from services.trainer.adapters.artifact_files import write_map
 from services.trainer.adapters.map_picture import draw_map, draw_model
-from services.trainer.core.embedding_map import MIN_POINTS, EmbeddingMap, make_map
+from services.trainer.core.embedding_map import MIN_POINTS, EmbeddingMap, make_map, place_others
 from services.trainer.core.errors import TrainingError
 from services.trainer.fit_command import make_manifest
 from shared.artifacts import make_model
@@ -58,6 +60,33 @@ def test_the_map_is_a_function_of_the_seed(embedding_map: EmbeddingMap) -> None:
     )
     assert np.array_equal(again.context, embedding_map.context)
     assert not np.array_equal(other.rows, embedding_map.rows)
+
+
+def test_the_others_come_to_lie_among_their_own_block(embedding_map: EmbeddingMap) -> None:
+    _, track, _ = make_embeddings()
+    others, places = place_others(track, embedding_map.rows, embedding_map.track)
+    assert sorted([*others, *embedding_map.rows]) == list(range(N - 6))
+    distances = np.linalg.norm(places[:, None] - embedding_map.track, axis=2)
+    nearest = embedding_map.rows[distances.argmin(axis=1)]
+    assert (nearest % N_BLOCKS == others % N_BLOCKS).all()
+
+
+def test_the_file_has_every_track_that_is_known_once(embedding_map: EmbeddingMap) -> None:
+    context, track, top = make_embeddings()
+    model = make_model(
+        make_manifest("imported", make_blocks(), parameters={}),
+        {"context_embedding": context, "track_embedding": track, "top_tracks": top},
+    )
+    ids = np.arange(100, 100 + N, dtype=np.int32)
+    file = msgspec.json.decode(write_map(embedding_map, model, track_ids=ids))
+    assert sorted(file["tracks"]) == list(range(100, 100 + N - 6))
+    assert len(file["x"]) == len(file["y"]) == N - 6
+    assert file["n_laid_out"] == len(embedding_map.rows)
+    place = int(np.flatnonzero(embedding_map.popularity == 1)[0])
+    assert file["tracks"][file["n_laid_out"] - 1] == 100 + embedding_map.rows[place]
+    assert file["x"][file["n_laid_out"] - 1] == pytest.approx(
+        embedding_map.track[place, 0], abs=0.01
+    )
 
 
 def test_too_few_tracks_are_refused() -> None:
