@@ -5,9 +5,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from analysis.commands import aa, export, plan, results
+from analysis.commands import aa, export, import_log, off_policy, plan, results
 
-COMMANDS = {"results": results, "plan": plan, "aa": aa, "export": export}
+COMMANDS = {
+    "results": results,
+    "plan": plan,
+    "aa": aa,
+    "off-policy": off_policy,
+    "export": export,
+    "import": import_log,
+}
 DEFAULT = "results"  # `python -m analysis NAME` is `python -m analysis results NAME`
 
 

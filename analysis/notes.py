@@ -18,6 +18,11 @@ def notes(comparison: Comparison) -> list[str]:
             f"Left out, seen under two treatments: {comparison.n_conflict_users:,} users "
             f"with {comparison.n_conflict_events:,} events."
         )
+    if comparison.changes:
+        lines.append(
+            "Its definition changed while it ran, and every number mixes what was before and "
+            f"after: {'; '.join(comparison.changes)}."
+        )
     n_open = sum(arm.n_sessions - arm.n_finished for arm in comparison.arms)
     if n_open:
         lines.append(f"Sessions not closed yet: {n_open:,}; they count as far as they went.")

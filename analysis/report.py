@@ -34,7 +34,7 @@ EFFECT_COLUMNS = (
     "p anytime",
     "sig.",
 )
-TEXT_COLUMNS = {"experiment", "treatment", "arm", "metric"}
+TEXT_COLUMNS = {"experiment", "state", "treatment", "arm", "metric"}
 
 
 def render(
@@ -64,12 +64,13 @@ def render_picture(comparison: Comparison, output: BinaryIO) -> None:
 def render_experiments(
     experiments: Mapping[str, Mapping[str, int]],
     *,
+    states: Mapping[str, str],
     output_format: str,
     output: TextIO,
 ) -> None:
-    """Write the experiments with their users per treatment."""
+    """Write the experiments with their users per treatment, and how each stands."""
     rows = [
-        (name, treatment, arms[treatment])
+        (name, states.get(name, ""), treatment, arms[treatment])
         for name, arms in sorted(experiments.items())
         for treatment in sort_treatments(arms)
     ]
@@ -77,13 +78,13 @@ def render_experiments(
         print(json.dumps(experiments, indent=2), file=output)
     elif output_format == "csv":
         csv.writer(output, lineterminator="\n").writerows(
-            [("experiment", "treatment", "n_users"), *rows]
+            [("experiment", "state", "treatment", "n_users"), *rows]
         )
     elif not rows:
         print("No data yet: no event names an experiment.", file=output)
     else:
-        columns = ("experiment", "treatment", "users")
-        cells = [(name, treatment, f"{users:,}") for name, treatment, users in rows]
+        columns = ("experiment", "state", "treatment", "users")
+        cells = [(name, state or NONE, arm, f"{users:,}") for name, state, arm, users in rows]
         render_table(columns, cells, output_format=output_format, output=output)
 
 

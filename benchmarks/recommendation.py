@@ -33,7 +33,7 @@ from services.recommender.core.models import Models, make_served_model
 from services.recommender.core.sessions import Report, UserState
 from services.trainer.core.session.export import SELECTED
 from shared.catalog import Catalog
-from shared.experiments import parse_experiments
+from shared.definitions import parse_experiments
 from simulator.core.dynamics import Dynamics
 from simulator.core.live_session import LiveSession, open_session
 from simulator.core.world import WorldParameters, make_dynamics

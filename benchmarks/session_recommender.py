@@ -22,7 +22,7 @@ from services.recommender.core.catalog_index import CatalogIndex, make_catalog_i
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, ServedModel, make_served_model
 from services.recommender.core.sessions import Report
-from shared.experiments import parse_experiments
+from shared.definitions import parse_experiments
 
 
 def make_synthetic(n_tracks: int, d: int) -> tuple[CatalogIndex, ServedModel]:

@@ -95,7 +95,7 @@ def validate_event(event: Event) -> None:
     """
     if event.event_id.version != 7:
         raise InvalidEventError("event_id is not a UUIDv7")
-    if _milliseconds(event.timestamp) != event.event_id.int >> 80:
+    if _milliseconds(event.timestamp) != read_milliseconds(event.event_id):
         raise InvalidEventError("event_id and timestamp name different milliseconds")
     if (event.message == "next") != (event.recommendation is not None):
         raise InvalidEventError("next has a recommendation, last has none")
@@ -118,6 +118,11 @@ def make_event_id(timestamp: datetime, *key: int | str) -> UUID:
     value = (_milliseconds(timestamp) << 80) | noise
     value = (value & ~(0xF << 76)) | (7 << 76)
     return UUID(int=(value & ~(0b11 << 62)) | (0b10 << 62))
+
+
+def read_milliseconds(id_: UUID) -> int:
+    """Read the time of a UUIDv7, of an event or a session, in ms since 1970."""
+    return id_.int >> 80
 
 
 def truncate_to_milliseconds(timestamp: datetime) -> datetime:

@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from analysis.adapters.definitions import fetch_windows
 from analysis.adapters.measurements import (
     DatabaseError,
     fetch_measurements,
@@ -24,6 +26,13 @@ from analysis.core.comparison import (
     compare,
 )
 from analysis.core.decisions import InvalidRuleError
+from analysis.core.definitions import (
+    Window,
+    describe_changes,
+    find_recorded_weights,
+    find_state,
+    list_experiments,
+)
 from analysis.core.sample_ratio import InvalidWeightsError
 from analysis.report import FORMATS, render, render_experiments, render_picture
 from analysis.settings import Settings
@@ -39,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=_weights,
         metavar="C=9,T1=1",
-        help="weights of the split, for the sample ratio check (default: equal)",
+        help="weights of the split, for the sample ratio check (default: as defined, else equal)",
     )
     add_rule_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="text")
@@ -63,29 +72,42 @@ def run(options: argparse.Namespace) -> int:
 async def _run(options: argparse.Namespace) -> int:
     rule = make_rule(options)
     async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+        windows = await fetch_windows(connection)
         if options.experiment is None:
-            return _list(await fetch_users_per_arm(connection), options)
+            return _list(await fetch_users_per_arm(connection), windows, options)
         measurements = await fetch_measurements(
             connection, options.experiment, since=options.since, until=options.until
         )
         if not measurements.arms:
             known = sorted(await fetch_users_per_arm(connection))
-            return _explain_absence(measurements, known)
+            return _explain_absence(measurements, known, windows)
+    names = [arm.treatment for arm in measurements.arms]
     comparison = compare(
         measurements,
         control=options.control,
         alpha=options.alpha,
-        weights=options.weights,
+        weights=options.weights or find_recorded_weights(windows, options.experiment, names),
         rule=rule,
+        changes=describe_changes(
+            windows,
+            options.experiment,
+            first_at=min(arm.first_at for arm in measurements.arms),
+            last_at=max(arm.last_at for arm in measurements.arms),
+        ),
     )
     return _write(comparison, options)
 
 
-def _list(experiments: dict[str, dict[str, int]], options: argparse.Namespace) -> int:
+def _list(
+    seen: dict[str, dict[str, int]], windows: Sequence[Window], options: argparse.Namespace
+) -> int:
     if options.format in {"html", "png"}:
         return fail(f"name an experiment: a list has no {options.format}", code=WRONG_USAGE)
+    experiments = list_experiments(windows, seen)
+    now = datetime.now(UTC)
+    states = {name: find_state(windows, name, now) for name in experiments}
     with _open_output(options.output) as output:
-        render_experiments(experiments, output_format=options.format, output=output)
+        render_experiments(experiments, states=states, output_format=options.format, output=output)
     return 0
 
 
@@ -112,7 +134,9 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
             yield output
 
 
-def _explain_absence(measurements: Measurements, known: list[str]) -> int:
+def _explain_absence(
+    measurements: Measurements, known: list[str], windows: Sequence[Window]
+) -> int:
     name = measurements.experiment
     if measurements.n_conflict_users:
         return fail(
@@ -120,6 +144,9 @@ def _explain_absence(measurements: Measurements, known: list[str]) -> int:
         )
     if name in known:
         return fail(f"{name}: no events between these times", code=FAILED)
+    state = find_state(windows, name, datetime.now(UTC))
+    if state not in {"", "over"}:
+        return fail(f"{name}: no data yet: it is {state}, and no event names it", code=FAILED)
     if not known:
         return fail(f"{name}: no data yet: no event names any experiment", code=WRONG_USAGE)
     return fail(f"no experiment is called {name}; there are: {', '.join(known)}", code=WRONG_USAGE)

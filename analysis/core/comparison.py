@@ -74,6 +74,7 @@ class Comparison:
         decision: Whether to ship, to stop or to go on, and why.
         rule: That it follows.
         n_conflict_users, n_conflict_events: Left out: users seen under two treatments.
+        changes: Of the definition, while it ran.
     """
 
     experiment: str
@@ -87,6 +88,7 @@ class Comparison:
     sample_ratio: SampleRatio
     n_conflict_users: int
     n_conflict_events: int
+    changes: tuple[str, ...] = ()
 
 
 def compare(
@@ -96,6 +98,7 @@ def compare(
     alpha: float = 0.05,
     weights: Mapping[str, float] | None = None,
     rule: Rule | None = None,
+    changes: Sequence[str] = (),
 ) -> Comparison:
     """Compare every treatment with the control, in every metric.
 
@@ -105,6 +108,7 @@ def compare(
         alpha: Significance level.
         weights: Of the split, for the sample ratio; equal if absent.
         rule: That decides; the usual one if absent.
+        changes: Of the definition, while it ran.
 
     Raises:
         UnknownTreatmentError: If the control has no users.
@@ -139,6 +143,7 @@ def compare(
         sample_ratio=sample_ratio,
         n_conflict_users=measurements.n_conflict_users,
         n_conflict_events=measurements.n_conflict_events,
+        changes=tuple(changes),
     )
 
 

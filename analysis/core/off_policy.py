@@ -31,10 +31,10 @@ class OffPolicyEstimate:
     """The mean reward per exposure of a policy that did not serve.
 
     Attributes:
-        method: `ips`, `snips` or `dr`.
+        method: `ips`, `snips`, `clipped` or `dr`; `logged` of the log's own policy.
         value: The estimate, in units of the reward.
         lower, upper: Its confidence interval.
-        n_exposures: Logged.
+        n_exposures: Logged; of sessions, how many.
         n_effective: Exposures of the target's own that would be worth as much.
         largest_weight: Of an exposure.
         unsupported_share: Target probability on tracks that the log could not have served.
@@ -91,8 +91,9 @@ def estimate_ips(
 
     Source: Horvitz & Thompson (1952), A Generalization of Sampling Without Replacement.
     """
-    _check_support(weights, users)
-    return _summarise("ips", weights * reward, np.ones_like(weights), weights, users, alpha)
+    check_support(weights, users)
+    ones = np.ones_like(weights)
+    return summarise("ips", weights * reward, ones, weights=weights, users=users, alpha=alpha)
 
 
 def estimate_snips(
@@ -105,8 +106,26 @@ def estimate_snips(
     Source: Swaminathan & Joachims (2015), The Self-Normalized Estimator for Counterfactual
     Learning.
     """
-    _check_support(weights, users)
-    return _summarise("snips", weights * reward, weights, weights, users, alpha)
+    check_support(weights, users)
+    return summarise("snips", weights * reward, weights, weights=weights, users=users, alpha=alpha)
+
+
+def estimate_clipped(
+    reward: Array, weights: Array, *, users: npt.NDArray[np.integer], alpha: float = 0.05
+) -> OffPolicyEstimate:
+    """Estimate as `estimate_snips`, no weight above the root of the number of exposures.
+
+    The least noise where a few weights are huge, and a bias that its interval knows nothing of.
+
+    Arguments and errors as of `estimate_ips`.
+
+    Source: Ionides (2008), Truncated Importance Sampling, for the bound.
+    """
+    check_support(weights, users)
+    clipped = np.minimum(weights, math.sqrt(len(weights)))
+    return summarise(
+        "clipped", clipped * reward, clipped, weights=clipped, users=users, alpha=alpha
+    )
 
 
 def estimate_doubly_robust(
@@ -137,9 +156,10 @@ def estimate_doubly_robust(
 
     Source: Dudik, Langford & Li (2011), Doubly Robust Policy Evaluation and Learning.
     """
-    _check_support(weights, users)
+    check_support(weights, users)
     values = predicted_target + weights * (reward - predicted)
-    return _summarise("dr", values, np.ones_like(weights), weights, users, alpha)
+    ones = np.ones_like(weights)
+    return summarise("dr", values, ones, weights=weights, users=users, alpha=alpha)
 
 
 def effective_exposures(weights: Array) -> float:
@@ -151,18 +171,23 @@ def effective_exposures(weights: Array) -> float:
     return total**2 / float(weights @ weights) if total > 0 else 0.0
 
 
-def _check_support(weights: Array, users: npt.NDArray[np.integer]) -> None:
+def check_support(
+    weights: Array, users: npt.NDArray[np.integer], *, unit: str = "exposures"
+) -> None:
     """Refuse weights that say the log does not hold what the target does.
 
     Where the target serves tracks that the log could not have served, their probability is missing
     from the mean weight, which then falls short of 1.
+
+    Raises:
+        NoSupportError: If it does, or few units' worth are left.
     """
     if len(weights) == 0:
         raise NoSupportError("no exposure with a propensity")
     n_effective = effective_exposures(weights)
     if n_effective < MIN_EFFECTIVE_EXPOSURES:
         raise NoSupportError(
-            f"the {len(weights):,} exposures are worth {n_effective:,.0f} of the target's own, "
+            f"the {len(weights):,} {unit} are worth {n_effective:,.0f} of the target's own, "
             f"of the {MIN_EFFECTIVE_EXPOSURES:g} that it takes: the policies choose too differently"
         )
     mean, error = _clustered_ratio(weights, np.ones_like(weights), users)
@@ -174,14 +199,24 @@ def _check_support(weights: Array, users: npt.NDArray[np.integer]) -> None:
         )
 
 
-def _summarise(
+def summarise(
     method: str,
     numerator: Array,
     denominator: Array,
+    *,
     weights: Array,
     users: npt.NDArray[np.integer],
     alpha: float,
 ) -> OffPolicyEstimate:
+    """Estimate a ratio of sums, with its interval and how well the weights support it.
+
+    Args:
+        method: What it is called.
+        numerator, denominator: Of each unit, shape (n,).
+        weights: Of each unit.
+        users: Whose unit; units of one user are not independent.
+        alpha: The interval has level 1 - alpha.
+    """
     value, error = _clustered_ratio(numerator, denominator, users)
     half_width = float(scipy.stats.norm.isf(alpha / 2)) * error
     return OffPolicyEstimate(

@@ -23,7 +23,7 @@ from deploy.loop.playing import Theatre, make_theatre
 from deploy.loop.report import FORMATS, make_table, to_csv, to_json, to_markdown
 from deploy.steps import run_steps
 from services.recommender.core.policies import make_policies
-from shared.experiments import InvalidExperimentsError
+from shared.definitions import InvalidExperimentsError
 from simulator.core.world import WorldError, make_world
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

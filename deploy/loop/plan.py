@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from shared.experiments import ExperimentSet, parse_experiments
+from shared.definitions import parse_experiments
+from shared.experiments import ExperimentSet
 from simulator.core.dynamics import EpisodeArray
 from simulator.core.listeners import IntArray
 from simulator.core.world import WorldParameters

@@ -1,5 +1,6 @@
 """The HTTP edge for programs: experiments and results as JSON."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 
 from analysis.core.comparison import UnknownTreatmentError
 from analysis.notes import notes
-from services.dashboard.core.results import NoDataError, Results, judge
+from services.dashboard.core.results import NoDataError, Results, State, judge
 from services.dashboard.experiments import Listed
 from services.dashboard.state import get_state
 from shared.http import MEDIA_TYPE, ProblemError
@@ -17,10 +18,16 @@ ExperimentName = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[A
 
 
 class ListedExperiment(BaseModel):
-    """An experiment: `serving`, `logged` beside it, or `over`: known by its events alone."""
+    """An experiment.
+
+    Its state is `serving`, or `logged` beside it; `scheduled` before its start, `ended` from its
+    end on; `over` if events alone know it.
+    """
 
     name: str
-    state: str
+    state: State
+    start: datetime | None
+    end: datetime | None
     treatments: dict[str, int]
     coverage: float | None
     results: str
@@ -72,6 +79,8 @@ def _show_listed(listed: Listed) -> ListedExperiment:
     return ListedExperiment(
         name=listed.name,
         state=listed.state,
+        start=definition.start if definition else None,
+        end=definition.end if definition else None,
         treatments=dict.fromkeys(arms, 0) | dict(listed.users),
         coverage=definition.coverage if definition else None,
         results=f"/api/experiments/{listed.name}/results",

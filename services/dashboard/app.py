@@ -38,8 +38,8 @@ from services.dashboard.settings import Settings
 from services.dashboard.state import State
 from services.dashboard.tokens import Tokens
 from shared.auth import install_token
+from shared.definitions import load_experiments
 from shared.edge import EdgeOptions, install_edge
-from shared.experiments import load_experiments
 from shared.exposure import make_authorization
 from shared.http import (
     ProblemError,
@@ -100,6 +100,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         load_experiments(settings.experiments),
         fresh_s=settings.fresh_s,
         seconds=adapters.seconds,
+        now=adapters.now,
     )
     page_maker = Pages(Tokens())
     tracing = adapters.tracing or create_tracing("dashboard")

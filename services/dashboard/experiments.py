@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from analysis.adapters.measurements import DatabaseError
@@ -12,6 +13,7 @@ from services.dashboard.core.results import (
     NoDataError,
     Results,
     State,
+    find_serving,
     find_weights,
     list_names,
     make_results,
@@ -36,7 +38,7 @@ class Listed:
 
     Attributes:
         name: Its name.
-        state: Whether it serves, is logged, or is over.
+        state: How it stands now.
         definition: None if it is over.
         users: Per arm that events name.
     """
@@ -57,19 +59,21 @@ class Experiments:
         *,
         fresh_s: float,
         seconds: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
         """Compute nothing yet."""
         self._source = source
         self.definitions = definitions
         self._fresh_s = fresh_s
         self._seconds = seconds
+        self._now = now
         self._users = self._refreshed(source.fetch_users_per_arm)
         self._results: dict[str, Refreshed[Outcome]] = {}
 
     @property
     def serving(self) -> Experiment:
         """Return the experiment whose treatment recommends."""
-        return self.definitions.by_name[self.definitions.serving]
+        return find_serving(self.definitions, self._now())
 
     async def get_users(self, *, patience_s: float | None = None) -> Known[Users]:
         """Return the users per experiment and arm.
@@ -81,14 +85,15 @@ class Experiments:
 
     def list(self, users: Users) -> list[Listed]:
         """List the experiments: the serving one first."""
+        now = self._now()
         return [
             Listed(
                 name=name,
-                state=state_of(name, self.definitions),
+                state=state_of(name, self.definitions, now),
                 definition=self.definitions.by_name.get(name),
                 users=users.get(name, {}),
             )
-            for name in list_names(self.definitions, users)
+            for name in list_names(self.definitions, users, now)
         ]
 
     async def get_results(self, name: str, *, patience_s: float | None = None) -> Known[Outcome]:
@@ -101,7 +106,7 @@ class Experiments:
         if name not in self.definitions.by_name:
             users = (await self.get_users()).value or {}
             if name not in users:
-                known = ", ".join(list_names(self.definitions, users))
+                known = ", ".join(list_names(self.definitions, users, self._now()))
                 raise UnknownExperimentError(f"no experiment is called {name}; there are: {known}")
         if name not in self._results:
             self._results[name] = self._refreshed(lambda: self._compute(name))

@@ -9,6 +9,7 @@ from typing import TypedDict
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
+from services.logger.adapters.definition_table import DefinitionTable
 from services.logger.adapters.event_store import PostgresEventStore, open_pool
 from services.logger.adapters.listening_days import keep_days_fresh
 from services.logger.adapters.metrics import Metrics
@@ -125,6 +126,12 @@ async def _connect(
     tracks = TrackTable(redis, pool)
     await stack.enter_async_context(
         background.running("tracks", tracks.follow(interval_s=settings.catalog_interval_s))
+    )
+    definitions = DefinitionTable(redis, pool)
+    await stack.enter_async_context(
+        background.running(
+            "definitions", definitions.follow(interval_s=settings.definitions_interval_s)
+        )
     )
     await stack.enter_async_context(
         background.running("days", keep_days_fresh(pool, interval_s=settings.refresh_interval_s))

@@ -29,6 +29,7 @@ class Settings(EdgeSettings, RedisSettings, PostgresSettings):
     maintenance_interval_s: Duration = Field(5, description="Of claims, trimming and lag.")
     forget_consumer_s: Duration = Field(600, description="When an idle consumer is removed.")
     catalog_interval_s: Duration = Field(30, description="Of looks for another catalogue.")
+    definitions_interval_s: Duration = Field(5, description="Of looks for other definitions.")
     refresh_interval_s: Duration = Field(60, description="Of refreshes of the days of listening.")
     behind_after: Count = Field(100_000, description="Undelivered entries that mean not ready.")
 

@@ -1,9 +1,12 @@
-"""`python -m services.recommender`: serve until stopped."""
+"""`python -m services.recommender`: serve, or look at definitions of experiments."""
 
 import os
 import resource
 import sys
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -11,13 +14,17 @@ from pydantic import ValidationError
 
 from services.recommender.app import create_app, tune_collector
 from services.recommender.connection import SERVER_OPTIONS
+from services.recommender.core.policies import make_policies
+from services.recommender.core.schema import write_schema
+from services.recommender.core.summary import summarise
 from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError
-from shared.experiments import InvalidExperimentsError
+from shared.definitions import InvalidExperimentsError, load_experiments
 from shared.logs import configure_logging
 from shared.metrics import FOLDER_VARIABLE
 from shared.settings import describe_invalid_settings
 
+USAGE = "usage: python -m services.recommender [check [FILE] | schema]"
 _SHUTDOWN_S = 15
 
 
@@ -27,7 +34,37 @@ def allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
+    """Do what the arguments name; settings come from the environment."""
+    match list(arguments):
+        case []:
+            return serve()
+        case ["check"]:
+            return check(Settings().experiments)
+        case ["check", file]:
+            return check(Path(file))
+        case ["schema"]:
+            print(write_schema(), end="")
+            return 0
+        case _:
+            print(USAGE, file=sys.stderr)
+            return 2
+
+
+def check(path: Path) -> int:
+    """Say what a file of definitions comes to now; exit 2 with one line if it cannot be served."""
+    try:
+        experiments = load_experiments(path)
+        make_policies(experiments)
+    except InvalidExperimentsError as error:
+        print(str(error) if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
+        return 2
+    for line in summarise(experiments, datetime.now(UTC)):
+        print(line)
+    return 0
+
+
+def serve() -> int:
     """Serve; exit 2 with one line if there is nothing that could be served."""
     try:
         settings = Settings()
@@ -63,4 +100,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

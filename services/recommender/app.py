@@ -9,6 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from services.recommender.adapters.commit_spool import CommitSpool
+from services.recommender.adapters.definition_announcer import Announcer, DefinitionAnnouncer
 from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.parent_watch import end_with_parent
@@ -36,8 +37,9 @@ from services.recommender.core.policies import pinned_versions
 from services.recommender.openapi import install_openapi
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
+from shared.definition_log import make_load
+from shared.definitions import load_experiments
 from shared.edge import EdgeOptions, install_edge
-from shared.experiments import load_experiments
 from shared.exposure import is_loopback
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
@@ -52,6 +54,7 @@ class Adapters:
 
     store: SessionStore | None = None
     models: ModelSource | None = None
+    announcer: Announcer | None = None
     clock: Clock = field(default_factory=Clock)
     tracing: Tracing | None = None
 
@@ -76,7 +79,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         decision_s=settings.decision_s,
         rest_s=settings.rest_s,
     )
-    metrics = Metrics(experiments.serving, adapters.clock)
+    metrics = Metrics(experiments.serving_names, adapters.clock)
     metrics.show_shares(experiments.experiments)
     tracing = adapters.tracing or create_tracing("recommender")
     store = adapters.store or _create_store(settings, metrics, tracing)
@@ -90,6 +93,10 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
         clock=adapters.clock,
         shared=SharedArrays(settings.arrays) if settings.arrays else None,
     )
+    load = make_load(experiments, adapters.clock.now())
+    announcer = adapters.announcer or DefinitionAnnouncer(
+        settings.redis_url, load, interval_s=settings.announce_s
+    )
     state = State(
         catalog=catalog,
         decider=decider,
@@ -102,7 +109,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     watch = ConnectionWatch(
         request_s=settings.request_s, idle_s=settings.idle_s, seconds=adapters.clock.seconds
     )
-    return _assemble(state, watch, max_in_flight=settings.max_in_flight)
+    return _assemble(state, announcer, watch, max_in_flight=settings.max_in_flight)
 
 
 def create_worker_app() -> FastAPI:
@@ -194,7 +201,9 @@ def _spool(
     return ShardedSessionStore([make(folder, n_shards) for folder in folders])
 
 
-def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> FastAPI:
+def _assemble(
+    state: State, announcer: Announcer, watch: ConnectionWatch, *, max_in_flight: int
+) -> FastAPI:
     store, models, metrics = state["store"], state["models"], state["metrics"]
     tracing = state["tracing"]
     background = BackgroundTasks()
@@ -205,6 +214,7 @@ def _assemble(state: State, watch: ConnectionWatch, *, max_in_flight: int) -> Fa
         async with (
             background.running("metrics", metrics.tallies.flush_regularly()),
             background.running("models", models.watch()),
+            background.running("definitions", announcer.watch()),
             background.running("spool", store.deliver()),
             background.running("connections", watch.look_regularly()),
         ):

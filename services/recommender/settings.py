@@ -33,6 +33,7 @@ class Settings(EdgeSettings, RedisSettings):
             it was too slow.
         decision_s: CPU seconds that a treatment's decisions may take on average.
         poll_s: How often to look for another model version.
+        announce_s: How often to look whether Redis still says what definitions are served by.
         max_in_flight: Requests being answered at once; more get 429.
         request_s: What a client may take to send a request; then it gets 408.
         idle_s: How long a connection may wait for its next request.
@@ -54,6 +55,7 @@ class Settings(EdgeSettings, RedisSettings):
     rest_s: Positive = 1.0
     decision_s: Positive = 0.025
     poll_s: Positive = 0.5
+    announce_s: Positive = 5.0
     max_in_flight: Annotated[int, Field(ge=1)] = 1000
     request_s: Positive = 10.0
     idle_s: Positive = 75.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.recommender.core.policies import make_policies
-from shared.experiments import parse_experiments
+from shared.definitions import parse_experiments
 from simulator.cli import make_parser
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_example_of_experiments_can_be_served() -> None:
     page = (ROOT / "docs/experiments.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert set(make_policies(parse_experiments(example.encode()))) == {"C", "T1", "default"}
+    policies = make_policies(parse_experiments(example.encode()))
+    assert {name for _, name in policies} == {"C", "T1", "default"}
+
+
+def test_the_example_of_layers_can_be_served() -> None:
+    page = (ROOT / "docs/experiments.md").read_text()
+    (example,) = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
+    experiments = parse_experiments(example.encode())
+    assert {name for name, _ in make_policies(experiments)} == {"", *experiments.serving_names}
 
 
 def test_every_decision_is_listed() -> None:

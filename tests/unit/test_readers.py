@@ -24,9 +24,9 @@ from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.session_store import decode_state
 from services.trainer.adapters.job_folder import DiskCheckpoints
 from shared.artifacts import ArtifactError, load_model, save_model
+from shared.definitions import InvalidExperimentsError, parse_experiments
 from shared.edge import read_request_id
 from shared.events import InvalidEventError, decode_event
-from shared.experiments import InvalidExperimentsError, parse_experiments
 from shared.http import ProblemError
 from shared.origin import check_origin
 from simulator.adapters.world_files import load_world

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from analysis.adapters.activity import fetch_minutes
+from analysis.adapters.definitions import fetch_windows
 from analysis.adapters.measurements import (
     fetch_measurements,
     fetch_users_per_arm,
@@ -12,6 +13,7 @@ from analysis.adapters.measurements import (
 )
 from analysis.adapters.timeline import fetch_timeline
 from analysis.core.activity import Minute
+from analysis.core.definitions import describe_changes
 from services.dashboard.core.results import Readings
 
 
@@ -53,13 +55,14 @@ class PostgresResults:
             measurements = await fetch_measurements(connection, experiment)
             if not measurements.arms:
                 return Readings(measurements, None)
+            first_at = min(arm.first_at for arm in measurements.arms)
+            last_at = max(arm.last_at for arm in measurements.arms)
             timeline = await fetch_timeline(
-                connection,
-                experiment,
-                first_at=min(arm.first_at for arm in measurements.arms),
-                last_at=max(arm.last_at for arm in measurements.arms),
+                connection, experiment, first_at=first_at, last_at=last_at
             )
-        return Readings(measurements, timeline)
+            windows = await fetch_windows(connection)
+        changes = describe_changes(windows, experiment, first_at=first_at, last_at=last_at)
+        return Readings(measurements, timeline, changes)
 
     async def fetch_minutes(self, now: datetime, *, n_minutes: int) -> Sequence[Minute]:
         """Fetch the log's last minutes, oldest first."""

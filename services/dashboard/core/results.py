@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from analysis.core.comparison import Comparison, Measurements, compare
 from analysis.core.effects import Effect
@@ -11,7 +11,7 @@ from analysis.core.metrics import BY_NAME
 from analysis.core.timeline import EffectAt, Timeline, accumulate_effects, count_sessions
 from shared.experiments import Experiment, ExperimentSet
 
-State = Literal["serving", "logged", "over"]
+State = Literal["serving", "logged", "scheduled", "ended", "over"]
 Mood = Literal["good", "bad", "alarm", "open"]
 
 
@@ -22,10 +22,12 @@ class Readings:
     Attributes:
         measurements: Its arms and metrics.
         timeline: The same over time; None without events.
+        changes: Of its definition, between the first event and the last.
     """
 
     measurements: Measurements
     timeline: Timeline | None
+    changes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def make_results(readings: Readings, *, weights: Mapping[str, float] | None) -> 
         if measurements.n_conflict_users:
             raise NoDataError("every user was seen under two treatments: nothing to compare")
         raise NoDataError("no event names it yet")
-    comparison = compare(measurements, weights=weights)
+    comparison = compare(measurements, weights=weights, changes=readings.changes)
     return Results(
         comparison=comparison,
         width=timeline.width,
@@ -106,18 +108,34 @@ def find_weights(experiment: Experiment | None, seen: Sequence[str]) -> dict[str
     return weights if set(seen) <= weights.keys() else None
 
 
-def state_of(name: str, experiments: ExperimentSet) -> State:
-    """Say whether an experiment serves, is logged, or is no longer defined."""
-    if name == experiments.serving:
-        return "serving"
-    return "logged" if name in experiments.by_name else "over"
+def state_of(name: str, experiments: ExperimentSet, at: datetime) -> State:
+    """Say how an experiment stands at a moment.
+
+    Returns:
+        `scheduled` or `ended` outside its window; `serving` or `logged` inside; `over` if it is no
+        longer defined.
+    """
+    definition = experiments.by_name.get(name)
+    if definition is None:
+        return "over"
+    status = definition.status(1000 * at.timestamp())
+    if status != "running":
+        return status
+    return "serving" if name in experiments.serving_names else "logged"
 
 
-def list_names(experiments: ExperimentSet, seen: Mapping[str, object]) -> list[str]:
-    """List experiments: the serving one, the other defined ones, those that the log alone knows."""
-    order = {"serving": 0, "logged": 1, "over": 2}
+def find_serving(experiments: ExperimentSet, at: datetime) -> Experiment:
+    """Return the experiment that serves at a moment; of several, or of none, the first named."""
+    named = [experiments.by_name[name] for name in experiments.serving_names]
+    running = [each for each in named if state_of(each.name, experiments, at) == "serving"]
+    return (running or named)[0]
+
+
+def list_names(experiments: ExperimentSet, seen: Mapping[str, object], at: datetime) -> list[str]:
+    """List experiments: first what serves, last those that the log alone knows."""
+    order = {state: place for place, state in enumerate(get_args(State))}
     names = {*experiments.by_name, *seen}
-    return sorted(names, key=lambda name: (order[state_of(name, experiments)], name))
+    return sorted(names, key=lambda name: (order[state_of(name, experiments, at)], name))
 
 
 def judge(comparison: Comparison) -> Verdict:

@@ -1,7 +1,7 @@
 """The recommender's metrics."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -24,8 +24,8 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class Metrics:
     """Counters of one application, in a registry of its own."""
 
-    def __init__(self, serving: str, clock: Clock) -> None:
-        """Register them; `serving` names the experiment whose treatment recommends."""
+    def __init__(self, serving: tuple[str, ...], clock: Clock) -> None:
+        """Register them; `serving` names the experiments whose treatments recommend."""
         self.registry = registry = CollectorRegistry()
         self._serving = serving
         self._shown: str | None = None
@@ -107,8 +107,8 @@ class Metrics:
         )
         # A labelled child is found by a lock and a hash of all labels: once per combination.
         self._arms: dict[tuple[str, str], tuple[Tally, Tally, Tally, Tally]] = {}
-        self._exposed: dict[tuple[str, str], tuple[Tally, HistogramTally]] = {}
-        self._fallen_back: dict[tuple[str, str], Tally] = {}
+        self._exposed: dict[tuple[str, str, str], tuple[Tally, HistogramTally]] = {}
+        self._fallen_back: dict[tuple[str, str, str], Tally] = {}
 
     def count(self, event: Event) -> None:
         """Count a committed event for every running experiment."""
@@ -120,14 +120,14 @@ class Metrics:
                 opened.amount += 1
             if event.message == "last":
                 sessions.amount += 1
-        treatment = event.experiments.get(self._serving, "default")
+        served = self._find_served(event.experiments)
         if event.recommender is not None:
-            key = treatment, event.recommender
+            key = *served, event.recommender
             exposures, decisions = self._exposed.get(key) or self._find_exposed(key)
             exposures.amount += 1
             decisions.observe(event.latency)
         for reason in event.fallback.split(",") if event.fallback else ():
-            self._find_fallback(treatment, reason).amount += 1
+            self._find_fallback(*served, reason).amount += 1
 
     def _find_arm(self, arm: tuple[str, str]) -> tuple[Tally, Tally, Tally, Tally]:
         metrics = (self._listened, self._playbacks, self._opened, self._sessions)
@@ -137,19 +137,27 @@ class Metrics:
         self._arms[arm] = listened, playbacks, opened, sessions
         return listened, playbacks, opened, sessions
 
-    def _find_exposed(self, key: tuple[str, str]) -> tuple[Tally, HistogramTally]:
-        treatment, recommender = key
-        exposures = self._exposures.labels(self._serving, treatment, recommender)
-        decisions = self._decisions.labels(self._serving, treatment)
+    def _find_served(self, arms: Mapping[str, str]) -> tuple[str, str]:
+        """Return experiment and treatment that served."""
+        for name in self._serving:
+            if name in arms:
+                return name, arms[name]
+        return self._serving[0], "default"
+
+    def _find_exposed(self, key: tuple[str, str, str]) -> tuple[Tally, HistogramTally]:
+        experiment, treatment, recommender = key
+        exposures = self._exposures.labels(experiment, treatment, recommender)
+        decisions = self._decisions.labels(experiment, treatment)
         found = self.tallies.of_counter(exposures), self.tallies.of_histogram(decisions)
         self._exposed[key] = found
         return found
 
-    def _find_fallback(self, treatment: str, reason: str) -> Tally:
-        tally = self._fallen_back.get((treatment, reason))
+    def _find_fallback(self, experiment: str, treatment: str, reason: str) -> Tally:
+        key = experiment, treatment, reason
+        tally = self._fallen_back.get(key)
         if tally is None:
-            fallbacks = self._fallbacks.labels(self._serving, treatment, reason)
-            tally = self._fallen_back[treatment, reason] = self.tallies.of_counter(fallbacks)
+            fallbacks = self._fallbacks.labels(*key)
+            tally = self._fallen_back[key] = self.tallies.of_counter(fallbacks)
         return tally
 
     def show_shares(self, experiments: Iterable[Experiment]) -> None:

@@ -24,7 +24,7 @@ from services.recommender.core.sessions import (
     append_playback,
     read_history,
 )
-from shared.events import Event, make_event_id, truncate_to_milliseconds
+from shared.events import Event, make_event_id, read_milliseconds, truncate_to_milliseconds
 from shared.experiments import ExperimentSet
 
 _encode = msgspec.json.Encoder().encode
@@ -133,19 +133,21 @@ class Decider:
         started = self._clock.seconds()
         now = truncate_to_milliseconds(self._clock.now())
         session = state.session or Session(make_event_id(now), report.track, 0, ())
-        treatment, assigned = self._experiments.assign(report.user)
+        # By the session's start, which its id tells: no session changes treatments.
+        assignment = self._experiments.assign(report.user, read_milliseconds(session.session))
+        assigned, arm = assignment.names, (assignment.experiment, assignment.treatment.name)
         if report.message == "last":
             answer = Answer(user=report.user, session=session.session, fallback=fault)
             after = None
         else:
-            policy = self._policies[treatment.name]
+            policy = self._policies[arm]
             history = _extend_history(policy, session, report)
             context = self._context(policy, report, session, models)
             if policy.remembers:
                 context = self._with_past(context, session, history)
             if explain:
                 context = msgspec.structs.replace(context, explain=True)
-            rests = not self._paces[treatment.name].begin(started)
+            rests = not self._paces[arm].begin(started)
             chosen = policy.recommend(context, rests=rests)
             if fault is not None:
                 reasons = ",".join(filter(None, (fault, chosen.fallback)))
@@ -160,14 +162,15 @@ class Decider:
         body = _encode(answer)
         latency = max(0.0, self._clock.seconds() - started)
         if report.message == "next":
-            self._paces[treatment.name].end(latency, started)
+            self._paces[arm].end(latency, started)
         event = tell_event(report, session, answer, now=now, latency=latency, experiments=assigned)
         return Outcome(body, _state(report, after, body), event)
 
     def open_session(self, user: int, models: Models) -> OpenSession:
         """Open a session whose state stays with the caller, who reports in order and only once."""
-        treatment, _ = self._experiments.assign(user)
-        policy = self._policies[treatment.name]
+        at_ms = 1000 * self._clock.now().timestamp()
+        assignment = self._experiments.assign(user, at_ms)
+        policy = self._policies[assignment.experiment, assignment.treatment.name]
         return OpenSession(policy, models, self._catalog, seed=self._seed, user=user)
 
     def _context(self, policy: Policy, report: Report, session: Session, models: Models) -> Context:

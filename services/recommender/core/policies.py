@@ -18,7 +18,8 @@ from services.recommender.core.recommenders import (
     TopPop,
 )
 from services.recommender.core.session_recommender import SessionTaste
-from shared.experiments import ExperimentSet, InvalidExperimentsError, Treatment
+from shared.definitions import InvalidExperimentsError
+from shared.experiments import ExperimentSet, Treatment
 
 RECOMMENDERS: Mapping[str, type[Recommender]] = {
     "random": Random,
@@ -125,10 +126,23 @@ def make_policy(treatment: Treatment) -> Policy:
     return Policy(((name, own), *rest), treatment.model_version)
 
 
-def make_policies(experiments: ExperimentSet) -> dict[str, Policy]:
-    """Make the policies of the serving experiment and of the default, by treatment name."""
-    treatments = experiments.by_name[experiments.serving].treatments
-    return {t.name: make_policy(t) for t in (experiments.default, *treatments)}
+def make_policies(experiments: ExperimentSet) -> dict[tuple[str, str], Policy]:
+    """Make the policies of all treatments that serve, and of the default.
+
+    Returns:
+        By names of experiment and treatment; the default's experiment is empty.
+
+    Raises:
+        InvalidExperimentsError: As `make_policy`, naming the experiment too.
+    """
+    policies = {("", experiments.default.name): make_policy(experiments.default)}
+    for name in experiments.serving_names:
+        for treatment in experiments.by_name[name].treatments:
+            try:
+                policies[name, treatment.name] = make_policy(treatment)
+            except InvalidExperimentsError as error:
+                raise InvalidExperimentsError(f"{name}: {error}") from error
+    return policies
 
 
 def pinned_versions(experiments: ExperimentSet) -> frozenset[str]:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ import pytest
 from analysis.__main__ import main
 from analysis.core.metrics import METRICS
 from deploy.local.servers import PostgresServer
+from shared.definition_log import make_load
+from shared.definitions import parse_experiments
 from tests.conftest import free_port
 from tests.integration.analysis.log import START, connect, insert, make_session
 
@@ -149,8 +152,43 @@ async def test_without_a_name_the_experiments_are_listed(
 ) -> None:
     result = await run(dsn=known_log.dsn)
     cells = [line.split() for line in result.stdout.splitlines() if line.strip()]
-    assert cells[0] == ["experiment", "treatment", "users"]
-    assert cells[2:] == [["AA", "C", "5"], ["T1", "1"], ["RECOMMENDERS", "C", "2"], ["T1", "2"]]
+    assert cells[0] == ["experiment", "state", "treatment", "users"]
+    assert cells[2:] == [
+        *(["AA", "—", "C", "5"], ["—", "T1", "1"]),
+        *(["RECOMMENDERS", "—", "C", "2"], ["—", "T1", "2"]),
+    ]
+
+
+async def test_what_is_recorded_of_definitions_is_used(run: Run, known_log: PostgresServer) -> None:
+    arms = "[{name: C, recommender: random}, {name: T1, recommender: random%s}]"
+    definition = "serving: RECOMMENDERS\nexperiments:\n- {name: RECOMMENDERS, treatments: %s}\n"
+    definition += "- {name: SOON, start: 2999-01-01T00:00:00Z, treatments: [{name: C}, {name: T1}]}"
+    async with connect(known_log.dsn) as connection:
+        for weight, minutes in (("", -5), (", weight: 3", 30)):
+            experiments = parse_experiments((definition % (arms % weight)).encode())
+            load = make_load(experiments, START + timedelta(minutes=minutes))
+            await connection.execute(
+                "INSERT INTO definitions VALUES ($1, $2)", load.digest, bytes(load.content).decode()
+            )
+            await connection.execute(
+                "INSERT INTO definition_loads VALUES ($1, $2)", load.loaded_at, load.digest
+            )
+    listed = await run("--format", "csv", dsn=known_log.dsn)
+    assert listed.stdout.splitlines()[1:] == [
+        *("AA,over,C,5", "AA,over,T1,1"),
+        *("RECOMMENDERS,running,C,2", "RECOMMENDERS,running,T1,2"),
+        *("SOON,scheduled,C,0", "SOON,scheduled,T1,0"),
+    ]
+    result = await run("RECOMMENDERS", "--format", "json", dsn=known_log.dsn)
+    report = json.loads(result.stdout)
+    assert report["sample_ratio"]["expected"] == {"C": 1.0, "T1": 3.0}
+    assert report["changes"] == ["2026-03-10 12:30 UTC: T1 weight from 1 to 3"]
+    assert any("every number mixes" in note for note in report["notes"])
+    soon = await run("SOON", dsn=known_log.dsn)
+    assert (soon.returncode, soon.stderr) == (
+        1,
+        "analysis: SOON: no data yet: it is scheduled, and no event names it\n",
+    )
 
 
 @pytest.mark.parametrize(

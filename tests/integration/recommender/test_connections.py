@@ -24,6 +24,7 @@ from tests.unit.recommender.factories import (
     FIRST_ID,
     FixedModels,
     MemorySessionStore,
+    Silent,
     make_index,
     make_served,
     make_settings,
@@ -116,7 +117,7 @@ async def serving(folder: Path, store: MemorySessionStore, **changes: Any) -> As
     time: list[Server] = []
     clock = Clock(seconds=lambda: time[0].now if time else 0.0)
     models = FixedModels(Models({"latest": make_served(make_index())}))
-    adapters = Adapters(store=store, models=models, clock=clock)
+    adapters = Adapters(store=store, models=models, announcer=Silent(), clock=clock)
     app = create_app(make_settings(folder, **changes), adapters)
     assert isinstance(app, Application)
     bound = socket.create_server(("127.0.0.1", 0))

@@ -158,12 +158,12 @@ def test_json_carries_the_notes_of_the_text() -> None:
 
 def test_markup_in_a_name_is_only_text() -> None:
     output = io.StringIO()
-    report.render_experiments({"[red]": {"[/]": 1}}, output_format="text", output=output)
+    report.render_experiments({"[red]": {"[/]": 1}}, states={}, output_format="text", output=output)
     assert "[red]" in output.getvalue()
     assert "[/]" in output.getvalue()
 
 
 def test_a_bar_in_a_name_does_not_end_a_markdown_cell() -> None:
     output = io.StringIO()
-    report.render_experiments({"A|A": {"C": 1}}, output_format="markdown", output=output)
-    assert output.getvalue().splitlines()[-1] == r"| A\|A | C | 1 |"
+    report.render_experiments({"A|A": {"C": 1}}, states={}, output_format="markdown", output=output)
+    assert output.getvalue().splitlines()[-1] == r"| A\|A | — | C | 1 |"

@@ -325,10 +325,12 @@ class Dashboard:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, **changes: Any) -> AsyncIterator[Dashboard]:
+async def serving(
+    folder: Path, *, experiments: str = EXPERIMENTS, **changes: Any
+) -> AsyncIterator[Dashboard]:
     """Serve the dashboard; time stands still unless the test moves it."""
     definitions = folder / "experiments.yaml"
-    definitions.write_text(EXPERIMENTS)
+    definitions.write_text(experiments)
     results, services, clock = FakeResults(), FakeServices(), [0.0]
 
     async def fetch_catalog() -> Catalog:

@@ -1,10 +1,18 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from analysis.core.comparison import compare
-from tests.unit.dashboard.factories import HTML, METRIC, Dashboard, make_measurements
+from tests.unit.dashboard.factories import (
+    EXPERIMENTS,
+    HTML,
+    METRIC,
+    Dashboard,
+    make_measurements,
+    serving,
+)
 
 
 async def test_the_list_shows_state_users_and_decision(dashboard: Dashboard) -> None:
@@ -23,6 +31,38 @@ async def test_an_experiment_that_is_no_longer_defined_is_over(dashboard: Dashbo
         e for e in (await dashboard.client.get("/api/experiments")).json() if e["name"] == "OLD"
     ]
     assert (old["state"], old["coverage"]) == ("over", None)
+
+
+async def test_an_experiment_is_scheduled_before_its_start_and_ended_from_its_end(
+    tmp_path: Path,
+) -> None:
+    windows = (
+        EXPERIMENTS
+        + """
+  - name: SOON
+    start: 2026-03-10T12:00:01Z
+    treatments: [{name: C}, {name: T1}]
+  - name: PAST
+    layer: MAIN
+    traffic: [0.25, 0.5]
+    end: 2026-03-10T13:00:00+01:00
+    treatments: [{name: C}, {name: T1}]
+"""
+    )
+    async with serving(tmp_path, experiments=windows) as dashboard:
+        listed = (await dashboard.client.get("/api/experiments")).json()
+        page = await dashboard.page("/experiments")
+    states = {each["name"]: (each["state"], each["start"], each["end"]) for each in listed}
+    assert states == {
+        "SERVING": ("serving", None, None),
+        "AA": ("logged", None, None),
+        "SOON": ("scheduled", "2026-03-10T12:00:01Z", None),
+        "PAST": ("ended", None, "2026-03-10T13:00:00+01:00"),
+    }
+    assert page.count("state-scheduled") == page.count("state-ended") == 1
+    assert "<dt>Starts</dt><dd>2026-03-10 12:00" in page
+    assert "<dt>Ended</dt><dd>2026-03-10 12:00" in page
+    assert "<dt>Layer MAIN</dt><dd>25.0% to 50.0%" in page
 
 
 async def test_the_page_shows_the_numbers_of_the_analysis(dashboard: Dashboard) -> None:

@@ -162,6 +162,13 @@ class MemorySessionStore:
         """Have nothing to close."""
 
 
+class Silent:
+    """Announces no definitions."""
+
+    async def watch(self) -> None:
+        """Have nothing to say."""
+
+
 class FixedModels:
     """Model versions that stay as they are."""
 

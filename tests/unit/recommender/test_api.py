@@ -21,6 +21,7 @@ from tests.unit.recommender.factories import (
     TREATED,
     FixedModels,
     MemorySessionStore,
+    Silent,
     make_index,
     make_served,
     make_settings,
@@ -86,7 +87,9 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     """Run the application with fakes."""
     store = MemorySessionStore()
     models = FixedModels(Models({"latest": make_served(make_index())}))
-    app = create_app(make_settings(tmp_path), Adapters(store=store, models=models))
+    app = create_app(
+        make_settings(tmp_path), Adapters(store=store, models=models, announcer=Silent())
+    )
     async with LifespanManager(app) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -319,7 +322,8 @@ class SlowStore(MemorySessionStore):
 async def test_more_than_it_can_answer_is_refused_at_once(tmp_path: Path) -> None:
     store = SlowStore()
     app = create_app(
-        make_settings(tmp_path, max_in_flight=3), Adapters(store=store, models=FixedModels())
+        make_settings(tmp_path, max_in_flight=3),
+        Adapters(store=store, models=FixedModels(), announcer=Silent()),
     )
     async with LifespanManager(app) as manager:
         transport = httpx.ASGITransport(app=manager.app)
@@ -345,7 +349,7 @@ async def test_a_retry_is_not_counted_again(edge: Edge) -> None:
 
 
 async def test_fallbacks_are_counted_by_reason(tmp_path: Path) -> None:
-    adapters = Adapters(store=MemorySessionStore(), models=FixedModels())
+    adapters = Adapters(store=MemorySessionStore(), models=FixedModels(), announcer=Silent())
     async with LifespanManager(create_app(make_settings(tmp_path), adapters)) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -390,7 +394,9 @@ async def test_a_request_may_ask_why(tmp_path: Path) -> None:
     )
     store = MemorySessionStore()
     models = FixedModels(Models({"latest": make_served(make_index())}))
-    app = create_app(make_settings(tmp_path), Adapters(store=store, models=models))
+    app = create_app(
+        make_settings(tmp_path), Adapters(store=store, models=models, announcer=Silent())
+    )
     async with LifespanManager(app) as manager:
         transport = httpx.ASGITransport(app=manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

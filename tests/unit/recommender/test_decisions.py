@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -16,8 +16,8 @@ from services.recommender.core.decisions import (
 from services.recommender.core.models import Models
 from services.recommender.core.policies import CatalogExhaustedError
 from services.recommender.core.sessions import Message, Report, Session, UserState
+from shared.definitions import parse_experiments
 from shared.events import decode_event, encode_event
-from shared.experiments import parse_experiments
 from tests.unit.recommender.factories import (
     CONTROL,
     EXPERIMENTS,
@@ -31,6 +31,7 @@ from tests.unit.recommender.factories import (
 INDEX = make_index()
 MODELS = Models({"latest": make_served(INDEX)})
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+LATER = b"2024-05-01T13:00:00Z"
 SECONDS = iter(range(10**9))
 
 
@@ -57,8 +58,8 @@ def play(decider: Decider, n: int, *, user: int = TREATED, first: int = FIRST_ID
 
 def test_the_users_of_these_tests_are_in_different_treatments() -> None:
     experiments = parse_experiments(EXPERIMENTS)
-    assert experiments.assign(CONTROL)[0].name == "C"
-    assert experiments.assign(TREATED)[0].name == "T1"
+    assert experiments.assign(CONTROL, 0).treatment.name == "C"
+    assert experiments.assign(TREATED, 0).treatment.name == "T1"
 
 
 def test_first_report_opens_a_session() -> None:
@@ -212,3 +213,17 @@ def test_a_session_survives_tracks_that_left_the_catalogue() -> None:
     outcome = make_decider().decide(report(), UserState(session), MODELS)
     assert outcome.event
     assert outcome.event.position == 2
+
+
+def test_a_session_stays_in_the_arm_in_which_it_began() -> None:
+    windowed = EXPERIMENTS.replace(b"- name: SERVING", b"- name: SERVING\n    start: %s" % LATER)
+    now = [NOW]
+    clock = Clock(now=lambda: now[0], seconds=lambda: 0.0)
+    decider = Decider(INDEX, parse_experiments(windowed), seed=1, clock=clock)
+    before = decider.decide(report(), None, MODELS)
+    now[0] = NOW + timedelta(hours=2)
+    within = decider.decide(report(), before.state, MODELS)
+    after = decider.decide(report(), None, MODELS)
+    served = [outcome.event for outcome in (before, within, after)]
+    assert [event and event.recommender for event in served] == ["random", "random", "contextual"]
+    assert [event and event.experiments.get("SERVING") for event in served] == [None, None, "T1"]

@@ -9,7 +9,7 @@ import pytest
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, make_served_model
 from services.recommender.core.sessions import Report, UserState
-from shared.experiments import parse_experiments
+from shared.definitions import parse_experiments
 from simulator.core.live_session import LiveSession, open_session
 from tests.unit.recommender.test_session_play import DYNAMICS, INDEX, planted_arrays
 

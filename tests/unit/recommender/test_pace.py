@@ -9,8 +9,8 @@ import numpy.typing as npt
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models
 from services.recommender.core.sessions import Report
+from shared.definitions import parse_experiments
 from shared.events import Event
-from shared.experiments import parse_experiments
 from tests.unit.recommender.factories import (
     CONTROL,
     EXPERIMENTS,

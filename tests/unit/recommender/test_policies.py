@@ -8,7 +8,8 @@ from services.recommender.core.policies import (
     CatalogExhaustedError,
     make_policy,
 )
-from shared.experiments import InvalidExperimentsError, Treatment
+from shared.definitions import InvalidExperimentsError
+from shared.experiments import Treatment
 from tests.unit.recommender.factories import N_TRACKS, make_context, make_index, make_served
 
 INDEX = make_index()

@@ -11,7 +11,7 @@ from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, make_served_model
 from services.recommender.core.sessions import Report, UserState
 from shared.catalog import IntArray
-from shared.experiments import parse_experiments
+from shared.definitions import parse_experiments
 from simulator.core.live_session import open_session
 from simulator.core.world import World, WorldParameters, make_dynamics, make_world
 

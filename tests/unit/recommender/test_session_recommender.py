@@ -35,7 +35,8 @@ from services.recommender.core.sessions import (
     append_playback,
     read_history,
 )
-from shared.experiments import Treatment, parse_experiments
+from shared.definitions import parse_experiments
+from shared.experiments import Treatment
 from tests.unit.recommender.factories import (
     FIRST_ID,
     N_TRACKS,

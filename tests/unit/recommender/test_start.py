@@ -10,7 +10,7 @@ import pytest
 from services.recommender.app import create_app
 from services.recommender.settings import Settings
 from shared.catalog import InvalidCatalogError, load_catalog
-from shared.experiments import InvalidExperimentsError
+from shared.definitions import InvalidExperimentsError
 from tests.unit.recommender.factories import make_settings
 
 

@@ -56,7 +56,7 @@ def test_a_ratio_has_neither_median_nor_sessions() -> None:
 def test_the_arms_are_those_of_the_assignment() -> None:
     experiments = Plan().experiments()
     users = np.arange(300, dtype=np.int32)
-    expected = [experiments.assign(user)[0].name == TREATMENT for user in users.tolist()]
+    expected = [experiments.assign(user, 0).treatment.name == TREATMENT for user in users.tolist()]
     assert find_treated(users, experiments).tolist() == expected
     times = np.where(expected, 9.0, 2.0)
     visits = Visits(users=users, times=times, lengths=np.ones(300, np.int32))

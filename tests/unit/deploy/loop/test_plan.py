@@ -25,7 +25,7 @@ def test_the_treatment_explores_unless_a_model_is_judged() -> None:
 def test_half_of_the_users_are_treated_whoever_judges() -> None:
     plan = Plan()
     arms = [
-        [e.assign(user)[0].name for user in range(2_000)]
+        [e.assign(user, 0).treatment.name for user in range(2_000)]
         for e in (plan.experiments(), plan.experiments(explores=False))
     ]
     assert arms[0] == arms[1]

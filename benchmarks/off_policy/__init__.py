@@ -1,0 +1,1 @@
+"""How far off-policy estimates are from what a policy earns when it is played."""
