@@ -1,5 +1,6 @@
 """`python -m services.recommender`: serve, or look at definitions of experiments."""
 
+import argparse
 import os
 import resource
 import sys
@@ -24,7 +25,6 @@ from shared.logs import configure_logging
 from shared.metrics import FOLDER_VARIABLE
 from shared.settings import describe_invalid_settings
 
-USAGE = "usage: python -m services.recommender [check [FILE] | schema]"
 _SHUTDOWN_S = 15
 
 
@@ -36,19 +36,21 @@ def allow_many_connections() -> None:
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Do what the arguments name; settings come from the environment."""
-    match list(arguments):
-        case []:
-            return serve()
-        case ["check"]:
-            return check(Settings().experiments)
-        case ["check", file]:
-            return check(Path(file))
-        case ["schema"]:
+    parser = argparse.ArgumentParser(prog="python -m services.recommender", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help="default: serve")
+    commands.add_parser("serve", help="serve")
+    checking = commands.add_parser("check", help="check a file of definitions of experiments")
+    checking.add_argument("file", type=Path, nargs="?", help="default: the one that would serve")
+    commands.add_parser("schema", help="print the JSON schema of such files")
+    options = parser.parse_args(arguments)
+    match options.command:
+        case "check":
+            return check(options.file or Settings().experiments)
+        case "schema":
             print(write_schema(), end="")
             return 0
         case _:
-            print(USAGE, file=sys.stderr)
-            return 2
+            return serve()
 
 
 def check(path: Path) -> int:

@@ -62,8 +62,8 @@ def modes(operation: dict[str, Any]) -> list[GenerationMode]:
     schemas = [parameter["schema"] for parameter in operation.get("parameters", ())]
     content = operation.get("requestBody", {}).get("content", {})
     # A line that is no event is taken too: it becomes a dead letter, and is counted as such.
-    lines = "application/x-ndjson"
-    schemas += [each.get("schema", {}) for kind, each in content.items() if kind != lines]
+    content = {kind: each for kind, each in content.items() if kind != "application/x-ndjson"}
+    schemas += [each["schema"] for each in content.values() if "schema" in each]
     is_limited = any(each.keys() - {"title"} != {"type"} for each in schemas)
     is_limited |= any(each.get("type") not in {None, "string"} for each in schemas)
     return [GenerationMode.POSITIVE] + [GenerationMode.NEGATIVE] * is_limited

@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from services.recommender.core import recommenders
 from services.recommender.core.policies import FALLBACKS, RECOMMENDERS
 from services.recommender.core.recommenders import NO_CANDIDATES, NoRecommendationError, Recommender
-from shared.experiments import parse_experiments
+from shared.definitions import parse_experiments
 from tests.unit.recommender.factories import N_ARTISTS, N_TRACKS, make_context, make_index
 
 PAGE = (Path(__file__).parents[3] / "docs/adding-a-recommender.md").read_text()
