@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.synthetic import make_synthetic_arrays, make_synthetic_catalog
-from services.recommender.adapters.session_store import decode_state, encode_state
+from services.recommender.adapters.stored_state import decode_state, encode_state
 from services.recommender.core.catalog_index import CatalogIndex, make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models, ServedModel, make_served_model

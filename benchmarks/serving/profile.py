@@ -32,7 +32,16 @@ from services.recommender.__main__ import main as serve
 LAYERS = (
     ("HTTP: parsing and writing", ("recommender/connection.py", "uvicorn/")),
     ("the edge: body, headers, gate", ("recommender/api.py", "recommender/parsing.py")),
-    ("session store and Redis", ("session_store.py", "recent_states.py", "redis_connection.py")),
+    (
+        "session store and Redis",
+        (
+            "session_store.py",
+            "stored_state.py",
+            "guesses.py",
+            "recent_states.py",
+            "redis_connection.py",
+        ),
+    ),
     (
         "decision: policy and recommender",
         ("core/policies.py", "core/recommenders.py", "core/draws"),

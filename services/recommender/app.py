@@ -2,39 +2,27 @@
 
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fastapi import FastAPI
 
-from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.definition_announcer import Announcer, DefinitionAnnouncer
 from services.recommender.adapters.metrics import Metrics
 from services.recommender.adapters.model_holder import ModelHolder, ModelSource
 from services.recommender.adapters.parent_watch import end_with_parent
-from services.recommender.adapters.recent_states import (
-    N_SLOTS,
-    RING_BYTES,
-    SUFFIX,
-    RecentStates,
-)
-from services.recommender.adapters.redis_cluster import RedisClusterConnection
-from services.recommender.adapters.redis_connection import RedisCommands, RedisConnection
 from services.recommender.adapters.session_store import (
-    RedisSessionStore,
     SessionStore,
     StoreUnavailableError,
 )
-from services.recommender.adapters.sharded_store import ShardedSessionStore
 from services.recommender.adapters.shared_arrays import SharedArrays
-from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from services.recommender.api import Application, State, make_reports, make_routes
 from services.recommender.connection_watch import ConnectionWatch
 from services.recommender.core.catalog_index import make_catalog_index
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.policies import pinned_versions
 from services.recommender.openapi import install_openapi
+from services.recommender.session_stores import create_store
 from services.recommender.settings import Settings
 from shared.catalog import load_catalog
 from shared.definition_log import make_load
@@ -43,7 +31,6 @@ from shared.edge import EdgeOptions, install_edge
 from shared.exposure import is_loopback
 from shared.http import install_operations, install_problem_handlers
 from shared.logs import configure_logging
-from shared.redis_place import parse_redis_url
 from shared.tasks import BackgroundTasks
 from shared.tracing import Tracing, close_tracing, create_tracing
 
@@ -82,7 +69,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     metrics = Metrics(experiments.serving_names, adapters.clock)
     metrics.show_shares(experiments.experiments)
     tracing = adapters.tracing or create_tracing("recommender")
-    store = adapters.store or _create_store(settings, metrics, tracing)
+    store = adapters.store or create_store(settings, metrics, tracing)
     models = adapters.models or ModelHolder(
         settings.redis_url,
         catalog,
@@ -135,70 +122,6 @@ def tune_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
-
-
-def _create_store(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> SessionStore:
-    place = parse_redis_url(settings.redis_url)
-    redis: RedisCommands
-    if place.n_shards:
-        redis = RedisClusterConnection(place.urls)
-    else:
-        redis = RedisConnection(settings.redis_url)
-
-    def connect(states: RecentStates | None) -> RedisSessionStore:
-        return RedisSessionStore(
-            redis,
-            timeout_s=settings.session_timeout_s,
-            deadline_s=settings.deadline_s,
-            n_shards=place.n_shards,
-            tracing=tracing,
-            states=states,
-        )
-
-    if settings.spool is None:
-        return connect(None)
-    return _spool(
-        connect, settings.spool, n_shards=place.n_shards, settings=settings, metrics=metrics
-    )
-
-
-def _spool(
-    connect: Callable[[RecentStates | None], RedisSessionStore],
-    root: Path,
-    *,
-    n_shards: int,
-    settings: Settings,
-    metrics: Metrics,
-) -> SessionStore:
-    """Let the store go on without Redis; in a cluster, each shard by itself."""
-    spooled: dict[Path, tuple[int, int]] = {}
-
-    def make(folder: Path, n_stores: int) -> SessionStore:
-        def count(n_commits: int, n_bytes: int) -> None:
-            spooled[folder] = n_commits, n_bytes
-            metrics.show_spooled(*map(sum, zip(*spooled.values(), strict=True)))
-
-        spool = CommitSpool(folder, max_bytes=settings.spool_bytes // n_stores)
-        recent = RecentStates(
-            spool.path.with_suffix(SUFFIX),
-            max_age_s=settings.session_timeout_s,
-            n_slots=N_SLOTS // n_stores,
-            ring_bytes=RING_BYTES // n_stores,
-        )
-        return SpoolingSessionStore(
-            connect(recent),
-            spool,
-            recent,
-            seconds=metrics.seconds,
-            rest_s=settings.rest_s,
-            on_change=count,
-        )
-
-    if not n_shards:
-        return make(root, 1)
-    # A spool is of users by their shards: of another number of shards it is another spool.
-    folders = [root / f"{n_shards}-shards" / str(k) for k in range(n_shards)]
-    return ShardedSessionStore([make(folder, n_shards) for folder in folders])
 
 
 def _assemble(

@@ -15,7 +15,7 @@ from services.dashboard.app import create_app as create_dashboard
 from services.dashboard.settings import Settings as DashboardSettings
 from services.logger.app import create_app as create_logger
 from services.logger.settings import Settings as LoggerSettings
-from services.recommender.adapters.session_store import make_shards
+from services.recommender.adapters.stored_state import make_shards
 from services.trainer.app import create_app as create_trainer
 from services.trainer.settings import Settings as TrainerSettings
 from shared.artifacts import fetch_latest_version, fetch_manifests, publish_model

@@ -21,7 +21,7 @@ from services.logger.core.lines import split_lines
 from services.logger.core.validation import sort_payloads
 from services.logger.ingest import BodyError, gunzip
 from services.recommender.adapters.commit_spool import CommitSpool
-from services.recommender.adapters.session_store import decode_state
+from services.recommender.adapters.stored_state import decode_state
 from services.trainer.adapters.job_folder import DiskCheckpoints
 from shared.artifacts import ArtifactError, load_model, save_model
 from shared.definitions import InvalidExperimentsError, parse_experiments

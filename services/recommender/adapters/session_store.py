@@ -2,67 +2,31 @@
 
 import asyncio
 import contextlib
-import hashlib
-import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from services.recommender.adapters.commit_spool import Commit
 from services.recommender.adapters.guesses import Guesses, OwnStates, States
 from services.recommender.adapters.redis_connection import RedisCommands, Word
+from services.recommender.adapters.stored_state import (
+    COMMIT,
+    COMMIT_SHA,
+    decode_state,
+    make_commit,
+    make_shards,
+)
 from services.recommender.core.decisions import Outcome
 from services.recommender.core.sessions import UserState
-from shared.event_stream import FIELD, STREAM_KEY, TRACE_FIELD
-from shared.events import Event, encode_event
-from shared.redis_place import make_tags
-from shared.sharded_stream import shard_key
-from shared.tracing import Tracing, current_traceparent
-
-logger = logging.getLogger(__name__)
+from shared.event_stream import FIELD, TRACE_FIELD
+from shared.tracing import Tracing
 
 Transition = Callable[[UserState | None, str | None], Outcome]
 """From a listener's state, and why the store cannot be asked if so, to what follows."""
 
-# A stored state begins with the id of the event that was written with it. One action: the state is
-# the one that the decision saw, or nothing happens and the present state is the answer. What comes
-# late is also written where nothing is, as a Redis that came back empty knows less than the commit,
-# and over what is older by its UUIDv7's milliseconds: commits of several workers come in any order.
-# They are compared as numbers, for how strings compare depends on the server's locale.
-_TAG = 16
 _OWN_BYTES = 16 * 1024 * 1024
-_COMMIT = """
-local function moment(tag)
-    local milliseconds = 0
-    for i = 1, 6 do
-        milliseconds = milliseconds * 256 + string.byte(tag, i)
-    end
-    return milliseconds
-end
-local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
-local is_stale = false
-if tag ~= ARGV[1] then
-    if ARGV[6] == '' then
-        return redis.call('GET', KEYS[1]) or ''
-    end
-    is_stale = #tag == 16 and moment(tag) >= moment(ARGV[2])
-end
-if ARGV[2] == '' then
-    redis.call('DEL', KEYS[1])
-elseif not is_stale then
-    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-end
-redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5], unpack(ARGV, 7))
-return 1
-"""
-
-_COMMIT_SHA = hashlib.sha1(_COMMIT.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
-
-_encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
-_decoder = msgspec.msgpack.Decoder(UserState)
 
 
 class StoreUnavailableError(Exception):
@@ -217,12 +181,12 @@ class RedisSessionStore:
 
     async def _evaluate(self, *words: Word) -> bytes | None:
         try:
-            return _read_conflict(await self._redis.execute("EVALSHA", _COMMIT_SHA, *words))
+            return _read_conflict(await self._redis.execute("EVALSHA", COMMIT_SHA, *words))
         except ResponseError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
         # A Redis that does not know the script has not run it: send it whole, once.
-        return _read_conflict(await self._redis.execute("EVAL", _COMMIT, *words))
+        return _read_conflict(await self._redis.execute("EVAL", COMMIT, *words))
 
     def _keys(self, user: int) -> tuple[str, str]:
         """Return the keys of a listener's state and of the stream beside it."""
@@ -237,50 +201,9 @@ class RedisSessionStore:
         return StoreUnavailableError(f"Redis: {error}", unknown)
 
 
-def make_commit(user: int, before: bytes, outcome: Outcome, *, leaves_tag: bool = False) -> Commit:
-    """Make the commit of an outcome that has an event.
-
-    Args:
-        user: Whose state it is.
-        before: The stored state that was decided on; empty if there was none.
-        outcome: What follows.
-        leaves_tag: Whether a state of nothing is stored as such, and not deleted.
-    """
-    assert outcome.event is not None  # noqa: S101 - narrows for the type checker
-    state = outcome.state or (UserState() if leaves_tag else None)
-    after = b"" if state is None else encode_state(state, outcome.event)
-    trace = current_traceparent() or ""
-    return Commit(user, before[:_TAG], after, encode_event(outcome.event), trace)
-
-
 def _trace_fields(commit: Commit) -> tuple[Word, ...]:
     return (TRACE_FIELD, commit.trace) if commit.trace else ()
 
 
 def _read_conflict(reply: bytes | int) -> bytes | None:
     return reply if isinstance(reply, bytes) else None
-
-
-def make_shards(n_shards: int) -> list[tuple[str, str]]:
-    """Return, per shard, what a state's key begins with, and the key of the stream; 0: for all."""
-    if not n_shards:
-        return [("segue:session:", STREAM_KEY)]
-    return [(f"segue:{{{tag}}}:session:", shard_key(tag)) for tag in make_tags(n_shards)]
-
-
-def encode_state(state: UserState, event: Event) -> bytes:
-    """Write a state as it is stored, tagged with the event that made it."""
-    return event.event_id.bytes + _encode(state)
-
-
-def decode_state(user: int, payload: bytes) -> UserState | None:
-    """Read a stored state; None if there is none, or nothing that can be read."""
-    if not payload:
-        return None
-    try:
-        state = _decoder.decode(payload[_TAG:])
-        return state if state.session or state.receipt else None
-    except msgspec.MsgspecError as error:
-        # Nobody is locked out by what an older release, or a stranger, left under the key.
-        logger.warning("session of user %d cannot be read and starts anew: %s", user, error)
-        return None

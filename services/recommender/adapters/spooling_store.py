@@ -11,9 +11,8 @@ from services.recommender.adapters.session_store import (
     RedisSessionStore,
     StoreUnavailableError,
     Transition,
-    decode_state,
-    make_commit,
 )
+from services.recommender.adapters.stored_state import decode_state, make_commit
 from services.recommender.core.decisions import Outcome
 
 logger = logging.getLogger(__name__)

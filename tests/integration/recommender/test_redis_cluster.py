@@ -10,7 +10,7 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from services.recommender.adapters.redis_cluster import RedisClusterConnection
-from services.recommender.adapters.session_store import make_shards
+from services.recommender.adapters.stored_state import make_shards
 from shared.redis_place import parse_redis_url
 from tests.cluster import N_SHARDS, Cluster, Node
 from tests.conftest import free_port

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.recommender.adapters.session_store import decode_state, encode_state
+from services.recommender.adapters.stored_state import decode_state, encode_state
 from services.recommender.core.decisions import Clock, Decider, Outcome
 from services.recommender.core.draws import Draw
 from services.recommender.core.models import (
