@@ -105,16 +105,18 @@ def make_event_id(timestamp: datetime, *key: int | str) -> UUID:
     """Make a UUIDv7: random, or reproducible from a key.
 
     Args:
-        timestamp: Aware time; its millisecond orders the ids.
+        timestamp: Aware time; its millisecond orders the ids, and its microseconds order random
+            ones within that.
         key: What identifies the event among those of its millisecond; random if absent.
 
-    Source: RFC 9562, section 5.7.
+    Source: RFC 9562, sections 5.7 and 6.2 (method 3).
     """
     if key:
         digest = hashlib.blake2b(repr(key).encode(), digest_size=10).digest()
         noise = int.from_bytes(digest, "big")
     else:
-        noise = int.from_bytes(os.urandom(10), "big")
+        fraction = timestamp.microsecond % 1000 * 4096 // 1000
+        noise = (fraction << 64) | int.from_bytes(os.urandom(8), "big")
     value = (_milliseconds(timestamp) << 80) | noise
     value = (value & ~(0xF << 76)) | (7 << 76)
     return UUID(int=(value & ~(0b11 << 62)) | (0b10 << 62))

@@ -4,7 +4,9 @@ import contextlib
 import multiprocessing
 import queue
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -54,14 +56,39 @@ def play_in_processes(
     try:
         for worker in workers:
             worker.start()
-        _listen(told, workers, progress=progress, tally=tally)
+        with _interrupted_between_messages() as check:
+            _listen(told, workers, check, progress=progress, tally=tally)
     finally:
         _stop(told, workers, progress=progress, tally=tally)
 
 
-def _listen(told: Any, workers: list[Any], *, progress: RunProgress, tally: Tally) -> None:
+@contextlib.contextmanager
+def _interrupted_between_messages() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C wait until it is asked for: in the middle of a message the rest is lost."""
+    is_interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: is_interrupted.set())
+
+    def check() -> None:
+        if is_interrupted.is_set():
+            raise KeyboardInterrupt
+
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _listen(
+    told: Any,
+    workers: list[Any],
+    check: Callable[[], None],
+    *,
+    progress: RunProgress,
+    tally: Tally,
+) -> None:
     n_done = 0
     while n_done < len(workers):
+        check()
         try:
             kind, content = told.get(timeout=_POLL_S)
         except queue.Empty:

@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 # A stored state begins with the id of the event that was written with it. One action: the state is
 # the one that the decision saw, or nothing happens and the present state is the answer. What comes
 # late is also written where nothing is, as a Redis that came back empty knows less than the commit,
-# and over what is older by its UUIDv7's milliseconds: commits of several workers come in any order.
+# and over what is older by its UUIDv7's time, in 1/4096 ms: commits of several workers come in any
+# order, some within a millisecond.
 # They are compared as numbers, for how strings compare depends on the server's locale.
 _TAG = 16
 COMMIT = """
@@ -28,7 +29,7 @@ local function moment(tag)
     for i = 1, 6 do
         milliseconds = milliseconds * 256 + string.byte(tag, i)
     end
-    return milliseconds
+    return milliseconds * 4096 + string.byte(tag, 7) % 16 * 256 + string.byte(tag, 8)
 end
 local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
 local is_stale = false

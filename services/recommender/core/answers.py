@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from services.recommender.core.sessions import Report, Session
-from shared.events import Event, make_event_id
+from shared.events import Event, make_event_id, truncate_to_milliseconds
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,7 +63,7 @@ def tell_event(
     return Event(
         event_id=make_event_id(now),
         message=report.message,
-        timestamp=now,
+        timestamp=truncate_to_milliseconds(now),
         user=report.user,
         session=session.session,
         position=session.position,

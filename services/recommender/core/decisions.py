@@ -24,7 +24,7 @@ from services.recommender.core.sessions import (
     append_playback,
     read_history,
 )
-from shared.events import Event, make_event_id, read_milliseconds, truncate_to_milliseconds
+from shared.events import Event, make_event_id, read_milliseconds
 from shared.experiments import ExperimentSet
 
 _encode = msgspec.json.Encoder().encode
@@ -131,7 +131,7 @@ class Decider:
         if report.key is not None and state.receipt and state.receipt.report.key == report.key:
             return _repeat(report, state, state.receipt)
         started = self._clock.seconds()
-        now = truncate_to_milliseconds(self._clock.now())
+        now = self._clock.now()
         session = state.session or Session(make_event_id(now), report.track, 0, ())
         # By the session's start, which its id tells: no session changes treatments.
         assignment = self._experiments.assign(report.user, read_milliseconds(session.session))

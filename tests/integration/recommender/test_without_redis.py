@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -17,6 +18,7 @@ from services.recommender.adapters.redis_connection import RedisConnection
 from services.recommender.adapters.session_store import RedisSessionStore
 from services.recommender.adapters.spooling_store import SpoolingSessionStore
 from shared.event_stream import STREAM_KEY
+from shared.events import make_event_id
 from shared.tasks import in_background
 from tests.integration.recommender.conftest import OwnValkey, Proxy, Service, serving, until
 from tests.unit.recommender.factories import FIRST_ID
@@ -215,3 +217,24 @@ async def test_a_closed_session_stays_closed(own_valkey: OwnValkey, tmp_path: Pa
         answers += await play(service, 1, 1)
     sessions = [answer["session"] for answer in answers]
     assert sessions[0] == sessions[1] != sessions[2] == sessions[3]
+
+
+async def test_late_states_of_one_millisecond_end_with_the_last(
+    redis: Redis, valkey: ValkeyServer
+) -> None:
+    """Two workers deliver what they spooled each in its order, but not in that of the session."""
+    at = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    tags = [make_event_id(at + timedelta(microseconds=200 * n)).bytes for n in range(4)]
+    store = RedisSessionStore(RedisConnection(valkey.url), timeout_s=60, deadline_s=5)
+    chain = [
+        Commit(user=1, before=before, after=after + b"state", event=b"event")
+        for before, after in pairwise([b"", *tags])
+    ]
+    for commit in (chain[0], chain[2], chain[1], chain[3]):
+        await store.write(commit)
+    assert await redis.get("segue:session:1") == tags[3] + b"state"
+    await redis.delete("segue:session:1")
+    for commit in (chain[3], chain[0], chain[2], chain[1]):
+        await store.write(commit)
+    assert await redis.get("segue:session:1") == tags[3] + b"state"
+    await store.close()

@@ -1,5 +1,5 @@
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import msgspec
 import pytest
@@ -13,6 +13,7 @@ from shared.events import (
     decode_event,
     encode_event,
     make_event_id,
+    read_milliseconds,
     truncate_to_milliseconds,
 )
 
@@ -120,3 +121,13 @@ def test_truncation_goes_down_to_whole_milliseconds_in_utc(at: datetime) -> None
     assert short.tzinfo is UTC
     assert timedelta(0) <= at - short < timedelta(milliseconds=1)
     assert short.microsecond % 1000 == 0
+
+
+def test_random_ids_are_in_the_order_of_their_microseconds() -> None:
+    moments = [datetime(2026, 3, 10, 12, 0, 0, micro, tzinfo=UTC) for micro in range(0, 3000, 3)]
+    ids = [make_event_id(moment) for moment in moments]
+    assert ids == sorted(ids)
+    assert [read_milliseconds(id_) for id_ in ids] == sorted(
+        int(moment.timestamp() * 1000) for moment in moments
+    )
+    assert {(id_.version, id_.variant) for id_ in ids} == {(7, RFC_4122)}
