@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -32,7 +31,7 @@ class ModelError(RuntimeError):
 
 class _Line(msgspec.Struct):
     track: Id
-    recommendations: Annotated[list[Id], msgspec.Meta(min_length=1)]
+    recommendations: list[Id]
 
 
 async def fetch_served_model(url: str, version: str, tracks: Tracks) -> tuple[str, Model]:
@@ -66,7 +65,7 @@ async def fetch_served_model(url: str, version: str, tracks: Tracks) -> tuple[st
 
 
 def load_neighbours(path: Path, tracks: Tracks) -> Model:
-    """Read botify's `tracks_with_recs`: one JSON object per line.
+    """Read botify's `tracks_with_recs`: one JSON object per line; an empty list is as no line.
 
     Raises:
         ModelError: If the file cannot be read, or a line is bad or names a track that the log's
@@ -91,7 +90,7 @@ def load_neighbours(path: Path, tracks: Tracks) -> Model:
             ) from error
     if not lists:
         raise ModelError(f"{path}: no lines")
-    neighbours = np.full((len(tracks), max(map(len, lists.values()))), -1, np.int32)
+    neighbours = np.full((len(tracks), max(1, *map(len, lists.values()))), -1, np.int32)
     for row, found in lists.items():
         neighbours[row, : len(found)] = found
     return Model(neighbours=neighbours)
