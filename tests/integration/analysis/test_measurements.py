@@ -10,7 +10,7 @@ import asyncpg
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
@@ -44,6 +44,12 @@ sessions = st.lists(
     ),
     max_size=12,
 )
+
+
+def draw(user: int, treatment: str | None) -> dict[str, Any]:
+    """Return a session of the first day as `sessions` draws them."""
+    given = {"user": user, "treatment": treatment, "times": [0.5, 0.25], "latency": 0.5}
+    return given | {"finished": True, "fell_back": False, "day": 0}
 
 
 def make_log(drawn: list[dict[str, Any]]) -> list[Row]:
@@ -81,7 +87,10 @@ def measure_by_pandas(rows: list[Row]) -> tuple[dict[tuple[str, str], list[Any]]
     for _, events in frame[n_arms == 1].groupby("user_id"):
         exposed = events[events["treatment"].notna()]
         first_at, first_day = exposed["occurred_at"].min(), exposed["day"].min()
-        past = events[events["treatment"].isna() & (events["occurred_at"] < first_at)]
+        # Days are summed up whole: one that goes on after the exposure is no history.
+        other = events[events["treatment"].isna()]
+        ends = other.groupby(["day", "experiments"])["occurred_at"].transform("max")
+        past = other[ends < first_at]
         past = past[past["day"] >= first_day - pd.Timedelta(days=HISTORY_DAYS)]
         now, before = describe(exposed), describe(past) if len(past) else {}
         due = first_day + pd.Timedelta(days=RETENTION_DAYS)
@@ -186,6 +195,7 @@ def arms_of(measurements: Measurements) -> dict[str, Arm]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(drawn=sessions)
+@example(drawn=[draw(0, None), draw(0, "C"), draw(0, None), draw(2, "C")])
 async def test_sql_aggregates_equal_pandas(
     database: PostgresServer, drawn: list[dict[str, Any]]
 ) -> None:
