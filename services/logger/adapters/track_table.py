@@ -13,6 +13,8 @@ from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
 
 COLUMNS = ("track_id", "artist", "title", "genre")
 
+FIRST_INTERVAL_S = 1.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ class TrackTable:
         self._digest: bytes | None = None
 
     async def follow(self, *, interval_s: float) -> None:
-        """Copy the catalogue whenever it has changed; what fails is tried again."""
+        """Copy the catalogue whenever it has changed; until there is one, look once a second."""
         while True:
             try:
                 await self.copy()
@@ -34,7 +36,7 @@ class TrackTable:
                 logger.warning("catalogue not copied: %s: %s", type(error).__name__, error)
             except InvalidCatalogError as error:
                 logger.warning("catalogue in Redis: %s", error)
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(interval_s if self._digest else min(interval_s, FIRST_INTERVAL_S))
 
     async def copy(self) -> bool:
         """Copy the catalogue if it is another than the last; say whether it was.
