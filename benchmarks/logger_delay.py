@@ -22,39 +22,22 @@ import numpy as np
 import psutil
 from redis.asyncio import Redis
 
-from benchmarks.logger_throughput import drain, free_port, serving
+from benchmarks.logger_throughput import drain, free_port, make_payload, serving
 from deploy.local.programs import ready_check
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.logger.adapters.migrate import wait_for_postgres
 from shared.event_stream import RedisEventStream
-from shared.events import Event, encode_event, make_event_id, truncate_to_milliseconds
+from shared.events import make_event_id, truncate_to_milliseconds
 
 TICK_S = 0.01
 WARM_S = 2.0  # of traffic that is not measured
 DELAYS = "SELECT extract(epoch FROM stored_at - occurred_at) FROM events WHERE occurred_at >= $1"
 
 
-def make_payload(number: int) -> bytes:
+def make_present(number: int) -> bytes:
     """Make an event of now."""
     now = truncate_to_milliseconds(datetime.now(UTC))
-    return encode_event(
-        Event(
-            event_id=make_event_id(now),
-            message="next",
-            timestamp=now,
-            user=number % 10_000,
-            session=make_event_id(now),
-            position=number % 5,
-            track=number % 50_000,
-            time=number % 101 / 100,
-            latency=0.0012,
-            recommendation=(number + 1) % 50_000,
-            recommender="contextual",
-            model_version="2026-01-01-abcdef",
-            propensity=0.01,
-            experiments={"CONTEXTUAL": "T1", "AA": "C"},
-        )
-    )
+    return make_payload(number, now, event_id=make_event_id(now), session=make_event_id(now))
 
 
 async def send(stream: RedisEventStream, *, rate: float, seconds: float) -> None:
@@ -63,7 +46,7 @@ async def send(stream: RedisEventStream, *, rate: float, seconds: float) -> None
     while (elapsed := time.monotonic() - began) < seconds:
         n_due = int(elapsed * rate) - n_sent
         if n_due:
-            await stream.append([make_payload(n_sent + i) for i in range(n_due)])
+            await stream.append([make_present(n_sent + i) for i in range(n_due)])
             n_sent += n_due
         await asyncio.sleep(TICK_S)
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -37,26 +38,36 @@ def make_payloads(n_events: int, seed: str) -> list[bytes]:
     """Make events as the recommender would within one second."""
     now = truncate_to_milliseconds(datetime.now(UTC))
     return [
-        encode_event(
-            Event(
-                event_id=make_event_id(now, seed, number),
-                message="next",
-                timestamp=now,
-                user=number % 10_000,
-                session=make_event_id(now, seed, "session", number // 5),
-                position=number % 5,
-                track=number % 50_000,
-                time=number % 101 / 100,
-                latency=0.0012,
-                recommendation=(number + 1) % 50_000,
-                recommender="contextual",
-                model_version="2026-01-01-abcdef",
-                propensity=0.01,
-                experiments={"CONTEXTUAL": "T1", "AA": "C"},
-            )
+        make_payload(
+            number,
+            now,
+            event_id=make_event_id(now, seed, number),
+            session=make_event_id(now, seed, "session", number // 5),
         )
         for number in range(n_events)
     ]
+
+
+def make_payload(number: int, now: datetime, *, event_id: UUID, session: UUID) -> bytes:
+    """Make one of many events, of the size that the recommender's have."""
+    return encode_event(
+        Event(
+            event_id=event_id,
+            message="next",
+            timestamp=now,
+            user=number % 10_000,
+            session=session,
+            position=number % 5,
+            track=number % 50_000,
+            time=number % 101 / 100,
+            latency=0.0012,
+            recommendation=(number + 1) % 50_000,
+            recommender="contextual",
+            model_version="2026-01-01-abcdef",
+            propensity=0.01,
+            experiments={"CONTEXTUAL": "T1", "AA": "C"},
+        )
+    )
 
 
 async def measure(name: str, work: Callable[[], Awaitable[None]]) -> float:

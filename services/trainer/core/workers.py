@@ -7,7 +7,7 @@ that a training's bits do not depend on it.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from services.trainer.core.session.threads import run_side_by_side
+from services.trainer.core.threads import run_side_by_side
 
 Common = TypeVar("Common")
 Part = TypeVar("Part")

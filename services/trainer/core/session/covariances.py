@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from services.trainer.core.session.threads import run_side_by_side
+from services.trainer.core.threads import run_side_by_side
 
 MAX_FILL = 0.5  # playbacks per dimension up to which the short form is cheaper
 INVERT_BLOCK = 512  # matrices, to keep the work array small

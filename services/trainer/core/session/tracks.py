@@ -10,7 +10,7 @@ from services.trainer.core.session.covariances import Covariances, make_covarian
 from services.trainer.core.session.genres import Genres
 from services.trainer.core.session.groups import Block
 from services.trainer.core.session.likelihood import remove_own
-from services.trainer.core.session.threads import run_side_by_side
+from services.trainer.core.threads import run_side_by_side
 
 
 @dataclass(frozen=True)

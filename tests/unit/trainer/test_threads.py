@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from services.trainer.core.session.threads import run_side_by_side
+from services.trainer.core.threads import run_side_by_side
 
 
 @pytest.fixture(params=[1, 2])
