@@ -10,11 +10,14 @@ import dataclasses
 import math
 
 import numpy as np
-import scipy.stats
+import numpy.typing as npt
 
+from analysis.core.distributions import t_quantile, two_sided_t_p_value
 from analysis.core.moments import MetricAggregate, adjust_for_history
 from analysis.core.planning import estimate_power, minimum_detectable_pct
 from analysis.core.sequential import estimate_anytime
+
+Floats = npt.NDArray[np.float64]
 
 WORTHWHILE_PCT = 5.0  # the change that an experiment is run for, unless said otherwise
 
@@ -187,23 +190,27 @@ def _ratio_bounds(
     if np.sign(means).prod() <= 0:
         return None, None
     errors = variances / means / means / n_users
-    n_free = errors.sum() ** 2 / (errors**2 / (n_users - 1)).sum()
-    half_width = scipy.stats.t.ppf(1 - alpha / 2, n_free) * np.sqrt(errors.sum())
+    n_free = _welch_freedom(errors, n_users)
+    half_width = t_quantile(1 - alpha / 2, n_free) * np.sqrt(errors.sum())
     bounds = means[1] / means[0] * np.exp([-half_width, half_width])
     return _finite(100 * (bounds[0] - 1)), _finite(100 * (bounds[1] - 1))
 
 
 def _welch_p_value(control: MetricAggregate, treated: MetricAggregate) -> float | None:
-    result = scipy.stats.ttest_ind_from_stats(
-        treated.mean or 0.0,
-        math.sqrt(treated.variance or 0.0),
-        treated.n_users,
-        control.mean or 0.0,
-        math.sqrt(control.variance or 0.0),
-        control.n_users,
-        equal_var=False,
-    )
-    return _finite(float(result.pvalue))
+    n_users = np.array([control.n_users, treated.n_users], dtype=float)
+    errors = np.array([control.variance or 0.0, treated.variance or 0.0]) / n_users
+    difference = (treated.mean or 0.0) - (control.mean or 0.0)
+    statistic = difference / np.sqrt(errors.sum())
+    return _finite(two_sided_t_p_value(statistic, _welch_freedom(errors, n_users)))
+
+
+def _welch_freedom(errors: Floats, n_users: Floats) -> float:
+    """Return the degrees of freedom of a difference whose arms have these squared errors.
+
+    Source: Welch (1947), The generalization of Student's problem.
+    """
+    shares = errors / errors.sum()  # the squares of tiny errors would be 0
+    return float(1 / (shares**2 / (n_users - 1)).sum())
 
 
 def _why_no_test(control: MetricAggregate, treated: MetricAggregate) -> str | None:

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+
+from analysis.core.distributions import normal_quantile
 
 Array = npt.NDArray[np.float64]
 
@@ -218,7 +219,7 @@ def summarise(
         alpha: The interval has level 1 - alpha.
     """
     value, error = _clustered_ratio(numerator, denominator, users)
-    half_width = float(scipy.stats.norm.isf(alpha / 2)) * error
+    half_width = normal_quantile(1 - alpha / 2) * error
     return OffPolicyEstimate(
         method=method,
         value=value,

@@ -2,8 +2,7 @@
 
 import math
 
-import scipy.stats
-
+from analysis.core.distributions import normal_cdf, normal_quantile
 from analysis.core.moments import MetricAggregate
 
 POWER = 0.8  # usual; Cohen (1988), Statistical Power Analysis
@@ -26,9 +25,9 @@ def estimate_power(
     error = _relative_error(control, treated)
     if error is None:
         return None
-    critical = float(scipy.stats.norm.isf(alpha / 2))
+    critical = normal_quantile(1 - alpha / 2)
     shift = abs(effect_pct) / 100 / error
-    return float(scipy.stats.norm.sf(critical - shift) + scipy.stats.norm.cdf(-critical - shift))
+    return normal_cdf(shift - critical) + normal_cdf(-critical - shift)
 
 
 def minimum_detectable_pct(
@@ -42,7 +41,7 @@ def minimum_detectable_pct(
     error = _relative_error(control, treated)
     if error is None:
         return None
-    quantiles = float(scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.isf(1 - power))
+    quantiles = normal_quantile(1 - alpha / 2) + normal_quantile(power)
     change = 100 * quantiles * error
     return change if math.isfinite(change) else None
 
@@ -64,7 +63,7 @@ def required_users(
     if not history.mean or history.variance is None or not effect_pct:
         return None
     difference = history.mean * effect_pct / 100
-    quantiles = scipy.stats.norm.isf(alpha / 2) + scipy.stats.norm.isf(1 - power)
+    quantiles = normal_quantile(1 - alpha / 2) + normal_quantile(power)
     n_users = 2 * history.variance * (quantiles / difference) ** 2
     return max(2, math.ceil(n_users)) if math.isfinite(n_users) else None
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
 
 from analysis.core.effects import analyze
 from analysis.core.moments import RatioMoments, linearise
@@ -65,6 +64,8 @@ def split_again(
             p_values.append(p_value)
     if not p_values:
         return SplitResult(metric, len(numerator), 0)
+    from scipy.stats import kstest  # takes a second to import, which only this command pays
+
     share = float(np.mean(np.array(p_values) < alpha))
     return SplitResult(
         metric,
@@ -72,7 +73,7 @@ def split_again(
         len(p_values),
         false_positives=share,
         error=float(np.sqrt(share * (1 - share) / len(p_values))),
-        uniformity=float(scipy.stats.kstest(p_values, "uniform").pvalue),
+        uniformity=float(kstest(p_values, "uniform").pvalue),
     )
 
 
