@@ -16,7 +16,8 @@ endif
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SERVICE ?=
 FOLLOW ?=
-JOBS ?=
+# Processes that run tests; 0 runs them in this one, where a debugger can be used.
+JOBS ?= 2
 # Profiles of the containers, and how many recommenders nginx then has behind it.
 PROFILES ?=
 RECOMMENDERS ?=
@@ -98,8 +99,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@deploy/install.sh $(VENV)
 	@touch $@
 
-test: lint ## Install, lint, and run all tests (JOBS=2: in two processes)
-	@$(PYTHON_RUN) pytest $(if $(JOBS),-n $(JOBS) --dist loadgroup --no-loadscope-reorder)
+test: lint ## Install, lint, and run all tests (JOBS=0: in one process)
+	@$(PYTHON_RUN) pytest -n $(JOBS) --no-loadscope-reorder
 
 lint: $(STAMP) ## Check style, types, layers, containers, manifests and rules
 	@$(BIN)/ruff check --quiet

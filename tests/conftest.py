@@ -14,7 +14,9 @@ import pytest
 from hypothesis import settings as property_settings
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from xdist.scheduler import LoadFileScheduling
 
+import services.trainer  # noqa: F401 - says how torch's threads wait, before it is loaded
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.logger.adapters.migrate import migrate, wait_for_postgres
 
@@ -27,16 +29,17 @@ property_settings.register_profile("thorough", deadline=None, max_examples=1_000
 property_settings.load_profile("suite")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep in one process what shares a fixture, where there are several (`pytest -n 2`)."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        uses_stack = "stack" in getattr(item, "fixturenames", ())
-        is_e2e = item.path.parent.name == "e2e"
-        group = "e2e" if is_e2e and uses_stack else str(item.path.relative_to(config.rootpath))
-        item.add_marker(pytest.mark.xdist_group(group))
+class FileScheduling(LoadFileScheduling):
+    """Keeps a file in one process, and all of e2e, whose tests share a stack and take turns."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        return "tests/e2e" if path.startswith("tests/e2e/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileScheduling:
+    """Say which tests of several processes (`pytest -n 2`) stay together."""
+    return FileScheduling(config, log)
 
 
 EMPTY_EVERY_TABLE = """
@@ -117,11 +120,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     server = PostgresServer(port=free_port(), folder=folder / "data")
     server.prepare()
     try:
-        with running(
-            server.command(), port=server.port, log=folder / "log", user=server.system_user
-        ):
-            # It listens before it is ready.
-            asyncio.run(wait_for_postgres(server.dsn, timeout_s=30))
+        # Killed servers are in the tests, crashed machines are not: nothing waits for the disk.
+        command = [*server.command(), "-c", "fsync=off"]
+        with running(command, port=server.port, log=folder / "log", user=server.system_user):
+            # It listens before it is ready; and an outage here would fail hundreds of tests.
+            asyncio.run(wait_for_postgres(server.dsn, timeout_s=120))
             yield server
     finally:
         server.remove()

@@ -13,8 +13,6 @@ from services.trainer.order import Message, Order, encode_order
 
 COMMAND = ("-m", "services.trainer.job")
 ENVIRONMENT = {
-    # Threads that wait do not spin: on a busy machine spinning makes a training ten times slower.
-    "OMP_WAIT_POLICY": "passive",
     # torch looks for a folder for compiled code, which we have none of, and fails on a full disk;
     # this one is there.
     "TORCHINDUCTOR_CACHE_DIR": sys.prefix,
