@@ -13,18 +13,23 @@ _CANCEL_AGAIN_S = 2.0  # enough for what it does at its end
 
 @contextlib.asynccontextmanager
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run work beside the block, and end it with the block.
-
-    It is cancelled as often as it takes: before Python 3.12 `asyncio.wait_for`, through which
-    redis-py sends, swallows a cancellation that comes as the write ends.
-    """
+    """Run work beside the block, and end it with the block."""
     task = asyncio.create_task(work)
     try:
         yield task
     finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
+        await end(task)
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task as often as it takes, and wait for it; what it raised stays with it.
+
+    Before Python 3.12 `asyncio.wait_for`, through which redis-py sends, swallows a cancellation
+    that comes as the write ends.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_S)
 
 
 class BackgroundTasks:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.dashboard.core.results import Results
+from shared.tasks import end
 
 Values = dict[str, Any]
 Draw = Callable[[Results], Values]
@@ -34,9 +35,7 @@ class Drawings:
 
     async def close(self) -> None:
         """Give up what is being drawn."""
-        for task in list(self._tasks.values()):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*map(end, self._tasks.values()))
 
     async def _renew(self, name: str, results: Results) -> None:
         try:

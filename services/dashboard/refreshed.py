@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from shared.tasks import end
+
 T = TypeVar("T")
 
 _REST = 4  # a value that took s seconds is kept at least this many times s
@@ -74,8 +76,7 @@ class Refreshed(Generic[T]):
     async def close(self) -> None:
         """Give up what is being computed."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end(self._task)
 
     async def _renew(self) -> None:
         started = self._seconds()

@@ -17,6 +17,7 @@ from services.trainer.order import Message, from_dict, make_order, to_dict
 from services.trainer.progress import add_progress
 from services.trainer.settings import Settings
 from services.trainer.training_process import TrainingProcess, start_process
+from shared.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +98,7 @@ class JobRunner:
     async def stop(self) -> None:
         """End the training process, if any; its job becomes interrupted."""
         if self._task is not None and not self._task.done():
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     async def interrupt_leftovers(self) -> None:
         """Mark the jobs that a dead trainer left running."""

@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from services.recommender.adapters.definition_announcer import DefinitionAnnounc
 from shared.definition_log import LOADS_KEY, announce_load, make_load
 from shared.definitions import parse_experiments
 from shared.experiments import ExperimentSet
+from shared.tasks import in_background
 from tests.integration.analysis.log import START, connect, insert, make_session
 from tests.unit.logger.factories import fetch_all, fetch_value
 
@@ -140,27 +140,17 @@ async def test_a_recommender_announces_once_and_again_where_redis_lost_it(
     await announcer.announce()
     assert await redis.xlen(LOADS_KEY) == 1
     await redis.flushall()
-    watching = asyncio.create_task(announcer.watch())
-    try:
-        async with asyncio.timeout(10):
-            while not await redis.xlen(LOADS_KEY):  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.01)
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+    async with in_background(announcer.watch()), asyncio.timeout(10):
+        while not await redis.xlen(LOADS_KEY):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_a_redis_that_is_away_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     announcer = DefinitionAnnouncer(
         "redis://127.0.0.1:1/0", make_load(define(), START), interval_s=0.01
     )
-    watching = asyncio.create_task(announcer.watch())
-    try:
+    async with in_background(announcer.watch()) as watching:
         async with asyncio.timeout(30):
             while caplog.text.count("definitions not announced") < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert not watching.done()
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])

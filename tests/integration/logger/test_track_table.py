@@ -9,6 +9,7 @@ from services.logger.adapters.event_store import open_pool
 from services.logger.adapters.track_table import TrackTable
 from shared.artifacts import CATALOG_KEY, publish_catalog
 from shared.catalog import InvalidCatalogError, Track, make_catalog
+from shared.tasks import in_background
 from tests.unit.logger.factories import fetch_all, fetch_value
 
 CATALOG = make_catalog(
@@ -63,8 +64,7 @@ async def test_a_catalogue_that_comes_late_is_copied_after_all(
     table: TrackTable, redis: Redis, database: PostgresServer
 ) -> None:
     await redis.set(CATALOG_KEY, b"{nope")
-    following = asyncio.create_task(table.follow(interval_s=3600))
-    try:
+    async with in_background(table.follow(interval_s=3600)) as following:
         await asyncio.sleep(0.03)
         await publish_catalog(redis, CATALOG)
         count = "SELECT count(*) FROM tracks"
@@ -72,6 +72,3 @@ async def test_a_catalogue_that_comes_late_is_copied_after_all(
             while await fetch_value(database.dsn, count) != 2:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
         assert not following.done()
-    finally:
-        following.cancel()
-        await asyncio.wait([following])

@@ -10,6 +10,7 @@ from asgi_lifespan import LifespanManager
 
 from services.logger.app import Adapters, create_app
 from services.logger.settings import Settings
+from shared.tasks import end
 from tests.fakes import InMemoryEventStore, InMemoryEventStream
 from tests.unit.logger.factories import POISON, make_payload, make_raw_payload
 
@@ -156,8 +157,7 @@ async def test_readiness_names_the_part_that_is_away(logger: Logger) -> None:
 async def test_a_consumer_that_ended_asks_for_a_restart(logger: Logger) -> None:
     assert (await logger.client.get("/health/live")).json()["parts"] == {"consumer": "ok"}
     (consumer,) = (task for task in asyncio.all_tasks() if "Consumer.run" in repr(task))
-    consumer.cancel()
-    await asyncio.wait([consumer])
+    await end(consumer)
     answer = await logger.client.get("/health/live")
     assert answer.status_code == 503
     assert answer.json()["parts"] == {"consumer": "ended: cancelled"}
