@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.manifold import TSNE
 
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.negatives import find_clusters
@@ -136,6 +135,8 @@ def _sample(
 
 def _lay_out(embedding: FloatArray, seed: int) -> FloatArray:
     """Place rows on a plane; by angle, since a popular track's embedding is long."""
+    from sklearn.manifold import TSNE  # a second, which trainings without a map don't pay
+
     layout = TSNE(
         perplexity=min(_PERPLEXITY, (len(embedding) - 1) / 3),
         init="pca",

@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
 
 from services.trainer.core.pairs import Pairs
 from services.trainer.core.playbacks import FloatArray, IntArray
@@ -54,6 +53,8 @@ def find_clusters(embedding: FloatArray, *, n_clusters: int, seed: int) -> IntAr
     Returns:
         Cluster of every row, int32 (n,); `NO_CLUSTER` where the row is zero.
     """
+    from sklearn.cluster import KMeans  # a second, which trainings without clusters don't pay
+
     clusters = np.full(len(embedding), NO_CLUSTER, dtype=np.int32)
     rows = np.flatnonzero((embedding != 0).any(axis=1))
     if len(rows):
