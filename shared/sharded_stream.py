@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.event_stream import Entry, EventStream, RedisEventStream, StreamLag
-from shared.redis_client import create_redis
+from shared.redis_client import TIMEOUT_S, create_redis
 from shared.redis_place import make_tags, parse_redis_url
 
 T = TypeVar("T")
@@ -22,18 +22,19 @@ def shard_key(tag: str) -> str:
     return f"segue:{{{tag}}}:events"
 
 
-def open_event_stream(redis: Redis, url: str) -> EventStream:
+def open_event_stream(redis: Redis, url: str, *, timeout_s: float = TIMEOUT_S) -> EventStream:
     """Return the stream of a server, or the streams of a cluster as one.
 
     Args:
         redis: Client of a server; a cluster's streams have a client each.
         url: Of Redis.
+        timeout_s: Of an answer from a cluster's node.
     """
     place = parse_redis_url(url)
     if not place.n_shards:
         return RedisEventStream(redis)
     keys = [shard_key(tag) for tag in make_tags(place.n_shards)]
-    clients = [create_redis(url, key=key) for key in keys]
+    clients = [create_redis(url, timeout_s=timeout_s, key=key) for key in keys]
     return ShardedEventStream(list(map(RedisEventStream, clients, keys)), clients)
 
 

@@ -10,16 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import SSLConnection
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from shared.primary_connection import DEMOTED, PrimaryConnection
 from shared.redis_place import make_node_url, parse_slots
 
 LOOK_TIMEOUT_S = 1.0  # of one node that is asked who has which slots
-
-ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError)
 
 
 class Directory:
@@ -27,7 +26,8 @@ class Directory:
 
     def __init__(self, urls: Sequence[str], key: str) -> None:
         """Take the URLs of some nodes, alike but for host and port."""
-        self._urls = dict.fromkeys(urls)
+        self._seeds = tuple(urls)
+        self._urls = list(dict.fromkeys(urls))  # in the order in which they will be asked
         self._slot = key_slot(key.encode())
 
     async def find(self) -> tuple[str, int]:
@@ -52,15 +52,21 @@ class Directory:
 
     def _search(self, ranges: list[Any], *, asked: str) -> tuple[str, int] | None:
         found = None
+        known: dict[str, None] = {}
         for begin, end, host, port in parse_slots(ranges, asked=urlsplit(asked).hostname or ""):
-            self._urls[make_node_url(asked, host, port)] = None  # to be asked, too, another time
+            known[make_node_url(asked, host, port)] = None
             if begin <= self._slot <= end:
                 found = host, port
+        # The next time another is asked: this one may be cut off from the rest, and not know it.
+        known |= dict.fromkeys(self._seeds)
+        self._urls = [*(url for url in known if url != asked), asked]
         return found
 
 
-class SlotConnection(Connection):  # type: ignore[misc]  # redis-py is Any here
+class SlotConnection(PrimaryConnection):
     """Connects to the node that has the slot; a node that has given it away is left."""
+
+    elsewhere = (*DEMOTED, MovedError, AskError, TryAgainError, ClusterDownError)
 
     def __init__(self, *, directory: Directory, **options: Any) -> None:
         """Take who knows the node."""
@@ -70,14 +76,6 @@ class SlotConnection(Connection):  # type: ignore[misc]  # redis-py is Any here
     async def _connect(self) -> None:
         self.host, self.port = await self._directory.find()
         await super()._connect()
-
-    async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """Read an answer; one that says that the slot is elsewhere is a lost connection."""
-        try:
-            return await super().read_response(*arguments, **options)
-        except ELSEWHERE as error:
-            await self.disconnect()
-            raise RedisConnectionError(f"{type(error).__name__}: {error}") from error
 
 
 class SlotSSLConnection(SlotConnection, SSLConnection):  # type: ignore[misc]

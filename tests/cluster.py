@@ -1,9 +1,10 @@
-"""A real cluster of three Valkeys on loopback, whose nodes tests may kill and whose slots move."""
+"""A real cluster of Valkeys on loopback: nodes die, freeze, have replicas; slots move."""
 
 import contextlib
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,22 @@ class Node:
             "cluster-enabled": "yes",
             "cluster-port": self.bus_port,
             "cluster-node-timeout": 1000,
+            "repl-diskless-sync-delay": 0,
             "cluster-require-full-coverage": "no",
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         self.process = subprocess.Popen([*server.command(), *words], stdout=subprocess.DEVNULL)
         wait_for_port(self.port, self.process)
+
+    def freeze(self) -> None:
+        """Let it say nothing more, as a machine without power; its connections stay."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it at once."""
@@ -59,9 +71,15 @@ class Node:
 
 @dataclass
 class Cluster:
-    """The nodes; each begins with a third of the slots."""
+    """The nodes; each begins with a third of the slots.
+
+    Attributes:
+        nodes: Masters, at first.
+        replicas: Of the first nodes, one each.
+    """
 
     nodes: list[Node]
+    replicas: list[Node] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -77,18 +95,18 @@ class Cluster:
             with node.open() as redis:
                 redis.execute_command("CLUSTER", "ADDSLOTSRANGE", begin, end - 1)
                 redis.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.replicas:
+            node.start()
         with self.nodes[0].open() as redis:
-            for node in self.nodes[1:]:
+            for node in [*self.nodes[1:], *self.replicas]:
                 redis.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
         self.wait_until_whole()
+        for master, replica in zip(self.nodes, self.replicas, strict=False):
+            self._attach(replica, master)
 
-    def wait_until_whole(self, *, timeout_s: float = 30) -> None:
+    def wait_until_whole(self) -> None:
         """Wait until every node knows who has which slot."""
-        deadline = time.monotonic() + timeout_s
-        while not all(self._is_whole(node) for node in self.nodes):
-            if time.monotonic() > deadline:
-                raise TimeoutError("the cluster did not come together")
-            time.sleep(0.05)
+        wait_until(lambda: all(map(self._is_whole, [*self.nodes, *self.replicas])))
 
     def empty(self) -> None:
         """Forget all keys."""
@@ -134,11 +152,49 @@ class Cluster:
     def _is_whole(self, node: Node) -> bool:
         with node.open() as redis:
             info = raw(redis, "CLUSTER", "INFO")
+        n_nodes = len(self.nodes) + len(self.replicas)
         return (
             b"cluster_state:ok" in info
-            and b"cluster_known_nodes:3" in info
-            and (b"cluster_slots_ok:16384" in info)
+            and b"cluster_known_nodes:%d" % n_nodes in info
+            and b"cluster_slots_ok:16384" in info
         )
+
+    def _attach(self, replica: Node, master: Node) -> None:
+        with master.open() as redis:
+            owner = raw(redis, "CLUSTER", "MYID").decode()
+        with replica.open() as redis:
+            raw(redis, "CLUSTER", "REPLICATE", owner)
+            wait_until_attached(redis)
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 30) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not come")
+        time.sleep(0.05)
+
+
+def wait_until_copied(master: Redis, replica: Redis) -> None:
+    """Let a master take no more writes, and its replica have all that it took."""
+    master.client_pause(60_000, all=False)
+    wait_until(lambda: _offset_of(master) == _offset_of(replica))
+
+
+def wait_until_promoted(replica: Redis) -> None:
+    """Wait until a replica has its master's place."""
+    wait_until(lambda: replica.info("replication")["role"] == "master")
+
+
+def wait_until_attached(replica: Redis) -> None:
+    """Wait until a replica has what its master has."""
+    wait_until(lambda: replica.info("replication").get("master_link_status") == "up")
+
+
+def _offset_of(redis: Redis) -> int:
+    info = redis.info("replication")
+    return int(info["slave_repl_offset"] if info["role"] == "slave" else info["master_repl_offset"])
 
 
 def raw(redis: Redis, *words: Any) -> Any:
@@ -152,14 +208,15 @@ def raw(redis: Redis, *words: Any) -> Any:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
+def running_cluster(folder: Path, *, n_replicas: int = 0) -> Iterator[Cluster]:
     """Run a cluster until the block ends."""
-    cluster = Cluster([Node(folder / str(n)) for n in range(N_NODES)])
+    nodes = [Node(folder / str(n)) for n in range(N_NODES + n_replicas)]
+    cluster = Cluster(nodes[:N_NODES], nodes[N_NODES:])
     try:
         cluster.form()
         yield cluster
     finally:
-        for node in cluster.nodes:
+        for node in nodes:
             node.kill()
 
 

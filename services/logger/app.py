@@ -122,7 +122,9 @@ async def _connect(
     pool = await stack.enter_async_context(
         open_pool(settings.postgres_dsn, max_size=settings.postgres_connections)
     )
-    redis = await stack.enter_async_context(create_redis(settings.redis_url))
+    redis = await stack.enter_async_context(
+        create_redis(settings.redis_url, timeout_s=settings.redis_timeout_s)
+    )
     tracks = TrackTable(redis, pool)
     await stack.enter_async_context(
         background.running("tracks", tracks.follow(interval_s=settings.catalog_interval_s))
@@ -136,7 +138,7 @@ async def _connect(
     await stack.enter_async_context(
         background.running("days", keep_days_fresh(pool, interval_s=settings.refresh_interval_s))
     )
-    stream = open_event_stream(redis, settings.redis_url)
+    stream = open_event_stream(redis, settings.redis_url, timeout_s=settings.redis_timeout_s)
     stack.push_async_callback(stream.close)
     return Adapters(stream, PostgresEventStore(pool))
 

@@ -20,6 +20,7 @@ class Settings(EdgeSettings, RedisSettings, PostgresSettings):
     host: str = "127.0.0.1"
     port: int = Field(5003, ge=0, le=65535)
 
+    redis_timeout_s: Duration = Field(5, description="Of one answer; a silent Redis is left.")
     postgres_wait_s: Duration = Field(60, description="How long to wait for Postgres at the start.")
     postgres_connections: Count = Field(5, description="The largest number at once.")
 

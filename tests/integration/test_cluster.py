@@ -1,89 +1,31 @@
 """All services on one real Redis Cluster of three nodes."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from asgi_lifespan import LifespanManager
 
 from deploy.local.servers import PostgresServer
 from services.dashboard.app import create_app as create_dashboard
 from services.dashboard.settings import Settings as DashboardSettings
-from services.logger.app import create_app as create_logger
-from services.logger.settings import Settings as LoggerSettings
 from services.recommender.adapters.stored_state import make_shards
 from services.trainer.app import create_app as create_trainer
 from services.trainer.settings import Settings as TrainerSettings
 from shared.artifacts import fetch_latest_version, fetch_manifests, publish_model
 from shared.redis_client import create_redis
 from tests.cluster import N_SHARDS, Cluster
-from tests.integration.analysis.log import connect
-from tests.integration.recommender.conftest import Service, serving, until
+from tests.integration.circle import (
+    N_TRACKS,
+    USERS,
+    assert_every_event_is_one_row,
+    calling,
+    fetch_rows,
+    logging_to,
+    play,
+)
+from tests.integration.recommender.conftest import serving, until
 from tests.integration.trainer.stack import train
-from tests.unit.recommender.factories import FIRST_ID, make_settings, make_tracks, make_version
-
-USERS = range(60)
-N_TRACKS = 6  # of a session, its last one included
-
-
-@contextlib.asynccontextmanager
-async def calling(app: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Serve an application; yield a client of it."""
-    async with LifespanManager(app, startup_timeout=60, shutdown_timeout=60) as manager:
-        transport = httpx.ASGITransport(app=manager.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            yield client
-
-
-def logging_to(database: PostgresServer, cluster: Cluster) -> Any:
-    settings = LoggerSettings(
-        redis_url=cluster.url,
-        postgres_dsn=database.dsn,
-        batch_size=50,
-        batch_wait_s=0.02,
-        claim_idle_s=1,
-        maintenance_interval_s=0.5,
-    )
-    return create_logger(settings)
-
-
-async def play(service: Service, user: int) -> None:
-    """Play a session to its end, through whatever happens to the cluster."""
-    track = FIRST_ID + user
-    for position in range(N_TRACKS):
-        kind = "last" if position == N_TRACKS - 1 else "next"
-        key = {"Idempotency-Key": f"{user} {position}"}
-        body = {"track": track, "time": 1.0 if position == 0 else (user * position % 10) / 10}
-        async with asyncio.timeout(30):
-            while True:
-                answer = await service.client.post(f"/{kind}/{user}", json=body, headers=key)
-                if answer.status_code != 503:
-                    break
-                await asyncio.sleep(0.05)
-        assert answer.status_code == 200, answer.text
-        track = answer.json().get("track", track)
-
-
-async def fetch_rows(database: PostgresServer) -> list[Any]:
-    query = "SELECT user_id, session_id, position FROM events"
-    async with connect(database.dsn) as connection:
-        rows: list[Any] = await connection.fetch(query)
-    return rows
-
-
-async def assert_every_event_is_one_row(database: PostgresServer) -> None:
-    async def are_there() -> bool:
-        return len(await fetch_rows(database)) >= len(USERS) * N_TRACKS
-
-    await until(are_there, timeout_s=30)
-    rows = await fetch_rows(database)
-    expected = sorted((user, position) for user in USERS for position in range(N_TRACKS))
-    assert sorted((row["user_id"], row["position"]) for row in rows) == expected
-    assert len({row["session_id"] for row in rows}) == len(USERS)
+from tests.unit.recommender.factories import make_settings, make_tracks, make_version
 
 
 async def test_the_circle_turns_on_a_cluster(
@@ -98,7 +40,7 @@ async def test_the_circle_turns_on_a_cluster(
     )
     async with (
         serving(tmp_path, cluster.url, deadline_s=5) as service,
-        calling(logging_to(database, cluster)) as logger,
+        calling(logging_to(database, cluster.url)) as logger,
         calling(create_trainer(trainer_settings)) as trainer,
     ):
         await asyncio.gather(*(play(service, user) for user in USERS))
@@ -144,7 +86,7 @@ async def test_a_node_that_dies_and_comes_back_loses_and_repeats_nothing(
 
     async with (
         serving(tmp_path, cluster.url, deadline_s=1) as service,
-        calling(logging_to(database, cluster)),
+        calling(logging_to(database, cluster.url)),
     ):
         await asyncio.gather(trouble(), *(play(service, user) for user in USERS))
         await assert_every_event_is_one_row(database)
@@ -158,7 +100,7 @@ async def test_a_dead_node_keeps_no_other_listeners_events_from_their_rows(
     others = [u for u in USERS if cluster.owner_of(streams[u % N_SHARDS]) is not dead]
     async with (
         serving(tmp_path, cluster.url, deadline_s=2) as service,
-        calling(logging_to(database, cluster)) as logger,
+        calling(logging_to(database, cluster.url)) as logger,
     ):
         dead.kill()
         await asyncio.gather(*(play(service, user) for user in others))
@@ -182,7 +124,7 @@ async def test_the_streams_slots_move_under_a_logger(
 
     async with (
         serving(tmp_path, cluster.url, deadline_s=5) as service,
-        calling(logging_to(database, cluster)),
+        calling(logging_to(database, cluster.url)),
     ):
         await asyncio.gather(asyncio.to_thread(move_all), *(play(service, user) for user in USERS))
         await assert_every_event_is_one_row(database)

@@ -80,7 +80,7 @@ class RedisClusterConnection:
                 return await (node.execute_asking(*words) if is_asked else node.execute(*words))
             except ResponseError as error:
                 address, is_asked = await self._redirect(error, slot, address, is_asked=is_asked)
-            except OSError:
+            except (OSError, asyncio.CancelledError):  # lost, or silent until the caller's deadline
                 self._look_soon()
                 raise
         raise ConnectionRefusedError(f"the cluster's nodes disagree about slot {slot}")
@@ -107,17 +107,25 @@ class RedisClusterConnection:
     async def _execute_anywhere(self, words: tuple[Word, ...]) -> Any:
         """Send to the first node that answers."""
         failure: OSError | None = None
-        for node in list(self._nodes.values()):
+        for address, node in list(self._nodes.items()):
             try:
                 return await node.execute(*words)
             except OSError as error:
                 failure = error
+            except asyncio.CancelledError:  # a silent node keeps no second caller from the others
+                self._put_last(address)
+                raise
         raise failure or ConnectionRefusedError("the cluster has no nodes")
 
     def _node(self, host: str, port: int) -> RedisConnection:
         if (host, port) not in self._nodes:
             self._nodes[host, port] = RedisConnection(make_node_url(self._url, host, port))
         return self._nodes[host, port]
+
+    def _put_last(self, address: Address) -> None:
+        """Let a node be asked after all others, where any will do."""
+        if address in self._nodes:
+            self._nodes[address] = self._nodes.pop(address)
 
     def _look_soon(self) -> None:
         """Fetch the map beside the requests, unless that is under way or was just done."""
@@ -134,7 +142,10 @@ class RedisClusterConnection:
             await asyncio.shield(self._refresh)
 
     async def _fetch(self) -> None:
-        for node in [*self._seeds, *self._nodes.values()]:
+        """Ask the nodes in turn, beginning with another each time: one may be cut off from all."""
+        for _ in range(len(self._nodes)):
+            address, node = next(iter(self._nodes.items()))
+            self._put_last(address)
             with contextlib.suppress(RedisError, OSError):
                 async with asyncio.timeout(REFRESH_TIMEOUT_S):
                     ranges = await node.execute("CLUSTER", "SLOTS")

@@ -18,6 +18,10 @@ from redis.exceptions import ResponseError
 
 Word = bytes | str | int | float
 
+# Of a server that is no primary any more, or whose replica has lost its primary: whoever has its
+# place is found by connecting again. Scripts of Redis 6 have the first in the middle of a sentence.
+_DEMOTED = ("READONLY ", "MASTERDOWN ")
+
 
 class RedisCommands(Protocol):
     """What the session store asks of Redis, be it one server or a cluster."""
@@ -175,11 +179,18 @@ class _Link(asyncio.Protocol):
                 if waiting.done():
                     continue
                 if isinstance(reply, Exception):
-                    waiting.set_exception(reply)
+                    waiting.set_exception(self._understand(reply))
                 else:
                     waiting.set_result(reply)
         except (hiredis.ProtocolError, IndexError):  # no Redis: garbage, or unasked for
             self.abort()
+
+    def _understand(self, refusal: Exception) -> Exception:
+        """Return what a refused command's caller is told; a replica's link is of no more use."""
+        if not any(word in str(refusal) for word in _DEMOTED):
+            return refusal
+        self.abort()
+        return ConnectionResetError(f"no primary at the other end: {refusal}")
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ class OwnValkey:
         self.server = ValkeyServer(port=free_port(), folder=folder)
         self._process: subprocess.Popen[bytes] | None = None
 
+    def open(self) -> SyncRedis:
+        """Open a connection to it."""
+        return SyncRedis(port=self.server.port)
+
+    def freeze(self) -> None:
+        """Let it say nothing more, as a machine without power; its connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def start(self) -> None:
         """Start it, empty."""
         self.server.prepare()
@@ -55,6 +65,10 @@ class Proxy:
         self._target = target
         self._n_until_held: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def move_to(self, target: int) -> None:
+        """Forward connections that are made from now on to another server."""
+        self._target = target
 
     def hold_after(self, n: int) -> None:
         """Let n more answers pass, then hold back."""
