@@ -23,11 +23,20 @@ N_SHARDS = 8
 
 @dataclass
 class Node:
-    """One Valkey of a cluster."""
+    """One Valkey of a cluster.
+
+    Attributes:
+        folder: Of its data.
+        port: Where it listens.
+        bus_port: Where it listens to other nodes.
+        announced_port: Where it tells clients that it is; `port` if not given.
+        process: While it runs.
+    """
 
     folder: Path
     port: int = field(default_factory=free_port)
     bus_port: int = field(default_factory=free_port)
+    announced_port: int | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -37,6 +46,7 @@ class Node:
         options = {
             "cluster-enabled": "yes",
             "cluster-port": self.bus_port,
+            "cluster-announce-port": self.announced_port or self.port,
             "cluster-node-timeout": 1000,
             "repl-diskless-sync-delay": 0,
             "cluster-require-full-coverage": "no",
@@ -210,13 +220,24 @@ def raw(redis: Redis, *words: Any) -> Any:
 @contextlib.contextmanager
 def running_cluster(folder: Path, *, n_replicas: int = 0) -> Iterator[Cluster]:
     """Run a cluster until the block ends."""
-    nodes = [Node(folder / str(n)) for n in range(N_NODES + n_replicas)]
-    cluster = Cluster(nodes[:N_NODES], nodes[N_NODES:])
+    nodes = make_nodes(folder, N_NODES + n_replicas)
+    with forming(Cluster(nodes[:N_NODES], nodes[N_NODES:])) as cluster:
+        yield cluster
+
+
+def make_nodes(folder: Path, n: int) -> list[Node]:
+    """Make nodes, to be started."""
+    return [Node(folder / str(number)) for number in range(n)]
+
+
+@contextlib.contextmanager
+def forming(cluster: Cluster) -> Iterator[Cluster]:
+    """Run the nodes of a cluster until the block ends."""
     try:
         cluster.form()
         yield cluster
     finally:
-        for node in nodes:
+        for node in [*cluster.nodes, *cluster.replicas]:
             node.kill()
 
 

@@ -6,7 +6,6 @@ Whatever looks as if the map were old has it fetched anew, beside the requests.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -47,6 +46,7 @@ class RedisClusterConnection:
         self._addresses: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._refresh: asyncio.Task[None] | None = None
         self._rests_until = 0.0
+        self._trouble = ""  # why the last look for the map had no success
 
     async def execute(self, *words: Word) -> Any:
         """Send a command to the node that has its key, and wait for its reply.
@@ -73,7 +73,7 @@ class RedisClusterConnection:
     async def _execute_at(self, slot: int, words: tuple[Word, ...]) -> Any:
         address, is_asked = self._addresses[slot], False
         if address is None:
-            raise ConnectionRefusedError(f"no node of the cluster has slot {slot}")
+            raise ConnectionRefusedError(f"no node of the cluster has slot {slot}{self._trouble}")
         for _ in range(MAX_REDIRECTS):
             node = self._node(*address)
             try:
@@ -146,14 +146,18 @@ class RedisClusterConnection:
         for _ in range(len(self._nodes)):
             address, node = next(iter(self._nodes.items()))
             self._put_last(address)
-            with contextlib.suppress(RedisError, OSError):
+            try:
                 async with asyncio.timeout(REFRESH_TIMEOUT_S):
                     ranges = await node.execute("CLUSTER", "SLOTS")
-                if ranges:
-                    self._take(ranges, asked=node.host)
-                    break
+            except (RedisError, OSError) as error:
+                self._trouble = f": {error or type(error).__name__}"
+                continue
+            if ranges:
+                self._take(ranges, asked=node.host)
+                self._trouble = ""
+                break
         else:
-            logger.warning("no node of the Redis Cluster tells who has which slots")
+            logger.warning("no node of the Redis Cluster has a map of its slots%s", self._trouble)
         self._rests_until = asyncio.get_running_loop().time() + REFRESH_REST_S
 
     def _take(self, ranges: list[Any], *, asked: str) -> None:

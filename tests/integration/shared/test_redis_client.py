@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from deploy.local.servers import ValkeyServer
 from shared.artifacts import LATEST_KEY
 from shared.redis_client import create_redis
-from tests.cluster import Cluster, Node
+from tests.cluster import Cluster, make_nodes
 from tests.conftest import free_port, running
 
 
@@ -32,7 +32,7 @@ async def test_every_pooled_connection_outlives_a_restart(
 
 
 async def test_a_cluster_is_looked_for_when_it_is_used(tmp_path: Path) -> None:
-    cluster = Cluster([Node(tmp_path / str(n)) for n in range(3)])
+    cluster = Cluster(make_nodes(tmp_path, 3))
     async with create_redis(cluster.url, timeout_s=5) as redis:
         for _ in range(2):
             with pytest.raises(RedisError):
