@@ -6,7 +6,8 @@ ROOT is anything that fsspec opens: a folder, `s3://bucket/prefix`, `gs://`, `me
 appears whole or not at all, in the order of its events' ids and hence of time.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
@@ -40,6 +41,9 @@ SCHEMA = pa.schema(
 )
 """The columns of the table `events`, with types that no file departs from."""
 
+# Whose own errors fsspec lets through where its interface has an OSError.
+_LIBRARIES = ("aiohttp", "azure", "botocore", "gcsfs", "google")
+
 _FILE = "events.parquet"
 _DAY = "date="
 
@@ -64,12 +68,26 @@ class EventFiles:
 
     def days(self) -> list[date]:
         """List the days that have a file, in order."""
-        self.filesystem.invalidate_cache()
-        return sorted(_days_in(self.filesystem.glob(f"{self.root.rstrip('/')}/{_DAY}*/{_FILE}")))
+        with remote_faults():
+            self.filesystem.invalidate_cache()
+            found = self.filesystem.glob(f"{self.root.rstrip('/')}/{_DAY}*/{_FILE}")
+        return sorted(_days_in(found))
 
     def open(self, day: date) -> Any:
-        """Open a day's file for reading."""
-        return self.filesystem.open(self.path_of(day), "rb")
+        """Open a day's file for reading; what reads it does so within `remote_faults`."""
+        with remote_faults():
+            return self.filesystem.open(self.path_of(day), "rb")
+
+
+@contextlib.contextmanager
+def remote_faults() -> Iterator[None]:
+    """Make an OSError of what a store's library says: no credentials, nobody at its address."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _LIBRARIES:
+            raise
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _days_in(paths: Iterable[str]) -> Iterable[date]:

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.event_files import SCHEMA, VERSION, VERSION_KEY, EventFiles
+from shared.event_files import SCHEMA, VERSION, VERSION_KEY, EventFiles, remote_faults
 
 ROWS_PER_GROUP = 131_072
 _INCOMING = "_incoming"
@@ -18,7 +18,7 @@ _INCOMING = "_incoming"
 
 def count_exported(files: EventFiles, day: date) -> int | None:
     """Return how many events a day's file has; None if it must be made anew."""
-    with files.open(day) as file:
+    with files.open(day) as file, remote_faults():
         try:
             metadata = pq.read_metadata(file)
         except pa.ArrowInvalid:
@@ -62,11 +62,12 @@ def _replacing(files: EventFiles, day: date) -> Iterator[Any]:
     filesystem, target = files.filesystem, files.path_of(day)
     folder = f"{files.root.rstrip('/')}/{_INCOMING}"
     incoming = f"{folder}/{day.isoformat()}.parquet"  # what a killed export left is overwritten
-    filesystem.makedirs(folder, exist_ok=True)
-    with filesystem.open(incoming, "wb") as file:
-        yield file
-    filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-    filesystem.mv(incoming, target)
+    with remote_faults():
+        filesystem.makedirs(folder, exist_ok=True)
+        with filesystem.open(incoming, "wb") as file:
+            yield file
+        filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+        filesystem.mv(incoming, target)
 
 
 def _to_batch(rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:

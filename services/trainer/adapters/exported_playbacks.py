@@ -1,5 +1,6 @@
 """Playbacks from the exported event log: Parquet files by day, wherever fsspec reads."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from services.trainer.core.errors import TrainingError
 from services.trainer.core.playbacks import PLAYBACK
-from shared.event_files import VERSION, VERSION_KEY, EventFiles
+from shared.event_files import VERSION, VERSION_KEY, EventFiles, remote_faults
 
 ROWS_AT_ONCE = 262_144
 COLUMNS = {"position": "position", "user": "user_id", "track": "track_id", "time": "time"}
@@ -42,11 +43,12 @@ class ExportedPlaybacks:
             TrainingError: If there are no files, or one cannot be read.
         """
         # From the statistics of the last column.
-        latest = [
-            file.metadata.row_group(i).column(file.metadata.num_columns - 1).statistics.max
-            for file in self._open(None, None)
-            for i in range(file.metadata.num_row_groups)
-        ]
+        with self._reading():
+            latest = [
+                file.metadata.row_group(i).column(file.metadata.num_columns - 1).statistics.max
+                for file in self._open(None, None)
+                for i in range(file.metadata.num_row_groups)
+            ]
         if not latest:
             raise TrainingError(f"{self._url} holds no exported events")
         watermark: datetime = max(latest)
@@ -62,15 +64,21 @@ class ExportedPlaybacks:
         """
         columns = [*COLUMNS.values(), "session_id"]
         batches = self._batches(columns, since=since, until=until, watermark=watermark)
-        parts = [_convert(batch) for batch in batches]
+        with self._reading():
+            parts = [_convert(batch) for batch in batches]
         return np.concatenate(parts) if parts else np.empty(0, PLAYBACK)
 
     async def count_sessions(
         self, *, since: datetime, until: datetime | None, watermark: datetime
     ) -> int:
-        """Count the sessions that began in a window and were stored by the watermark."""
+        """Count the sessions that began in a window and were stored by the watermark.
+
+        Raises:
+            TrainingError: If a file cannot be read.
+        """
         batches = self._batches(["position"], since=since, until=until, watermark=watermark)
-        return sum(int((_numbers(batch, "position") == 0).sum()) for batch in batches)
+        with self._reading():
+            return sum(int((_numbers(batch, "position") == 0).sum()) for batch in batches)
 
     def _batches(
         self,
@@ -92,14 +100,20 @@ class ExportedPlaybacks:
 
     def _open(self, since: datetime | None, until: datetime | None) -> Iterator[pq.ParquetFile]:
         """Open the files of the days that a window touches, one after the other."""
+        for day in self._files.days():
+            if _is_outside(day, since, until):
+                continue
+            with self._files.open(day) as raw, pq.ParquetFile(raw) as file:
+                if (file.metadata.metadata or {}).get(VERSION_KEY) != VERSION:
+                    raise TrainingError(f"{self._url}: {day} is no export of this version")
+                yield file
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say of what cannot be read, at its beginning or in its middle, where it is."""
         try:
-            for day in self._files.days():
-                if _is_outside(day, since, until):
-                    continue
-                with self._files.open(day) as raw, pq.ParquetFile(raw) as file:
-                    if (file.metadata.metadata or {}).get(VERSION_KEY) != VERSION:
-                        raise TrainingError(f"{self._url}: {day} is no export of this version")
-                    yield file
+            with remote_faults():
+                yield
         except (OSError, pa.ArrowException) as error:
             raise TrainingError(f"{self._url}: {error}") from error
 

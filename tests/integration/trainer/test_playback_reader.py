@@ -104,13 +104,20 @@ def damage(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def damage_the_middle(folder: Path) -> None:
+    (path,) = folder.glob("date=*/events.parquet")
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
+
+
 def empty(folder: Path) -> None:
     for path in folder.glob("date=*/events.parquet"):
         path.unlink()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "fault"), [(damage, "[Pp]arquet"), (empty, "no exported events")]
+    ("spoil", "fault"),
+    [(damage, "[Pp]arquet"), (damage_the_middle, "deserialize"), (empty, "no exported events")],
 )
 async def test_files_that_cannot_be_read_are_named(
     spoil: Callable[[Path], None], fault: str, database: PostgresServer, tmp_path: Path
