@@ -87,5 +87,5 @@ async def test_an_s3_that_cannot_be_reached_is_said(
         lead_to(f"http://127.0.0.1:{nobody.getsockname()[1]}")
         assert await export(known_log, URL) == 1
         assert "Could not connect to the endpoint" in capsys.readouterr().err
-        with pytest.raises(TrainingError, match="s3://log/events: .*connect"):
+        with pytest.raises(TrainingError, match=r"s3://log/events: .*connect"):
             await ExportedPlaybacks(URL).read_watermark()
