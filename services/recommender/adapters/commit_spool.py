@@ -6,14 +6,17 @@ killed in the middle of a write, was never answered and is dropped.
 
 import fcntl
 import itertools
+import logging
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+
+logger = logging.getLogger(__name__)
 
 _HEAD = 8  # bytes of length and checksum
 _MAX_FILES = 1024
@@ -91,9 +94,10 @@ class CommitSpool:
         for path in sorted(self._folder.glob("*.spool")):
             if path != self.path and (left := _lock(path)) is not None:
                 with left:
-                    for commit in _read(left):
-                        self._write(commit)
-                        adopted[commit.user] = commit.after
+                    commits = [commit for commit, _ in _read(left)]
+                    if not self._take(commits):
+                        break
+                    adopted.update({commit.user: commit.after for commit in commits})
                     path.unlink()
         return adopted
 
@@ -136,9 +140,25 @@ class CommitSpool:
         self._file.close()
 
     def _adopt(self, file: BinaryIO) -> None:
-        self._waiting.extend(_read(file))
-        self._size = sum(_HEAD + len(_encode(commit)) for commit in self._waiting)
+        for commit, end in _read(file):
+            self._waiting.append(commit)
+            self._size = end  # as it was written: another release's records have other lengths
         file.truncate(self._size)
+
+    def _take(self, commits: Sequence[Commit]) -> bool:
+        """Write them all; or none, if the disk has no room: they stay where they are."""
+        size, n_waiting = self._size, len(self._waiting)
+        try:
+            for commit in commits:
+                self._write(commit)
+        except OSError as error:
+            logger.warning("what a dead process left has to wait: %s", error)
+            self._file.truncate(size)
+            self._size = size
+            while len(self._waiting) > n_waiting:
+                self._waiting.pop()
+            return False
+        return True
 
     def _write(self, commit: Commit) -> None:
         payload = _encode(commit)
@@ -176,7 +196,8 @@ def _lock(path: Path) -> BinaryIO | None:
     return file
 
 
-def _read(file: BinaryIO) -> Iterator[Commit]:
+def _read(file: BinaryIO) -> Iterator[tuple[Commit, int]]:
+    """Yield the whole records of a file, each with the place of its end."""
     data = file.read()
     place = 0
     while place + _HEAD <= len(data):
@@ -187,5 +208,5 @@ def _read(file: BinaryIO) -> Iterator[Commit]:
         # the right checksum.
         if not payload or zlib.crc32(payload) != checksum:
             return
-        yield _decoder.decode(payload)
         place += _HEAD + length
+        yield _decoder.decode(payload), place

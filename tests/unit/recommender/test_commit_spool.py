@@ -1,9 +1,12 @@
 """The spool keeps commits in order, through crashes, and never beyond its size."""
 
 import contextlib
+import resource
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from services.recommender.adapters.commit_spool import Commit, CommitSpool, SpoolFullError
@@ -128,3 +131,39 @@ def test_a_full_spool_takes_no_more_and_loses_nothing(open_spool: Opener, tmp_pa
     assert drain(spool) == [make_commit(n) for n in range(2)]
     spool.append(make_commit(9))
     assert drain(spool) == [make_commit(9)]
+
+
+def test_records_of_another_length_are_followed_by_ours(open_spool: Opener, tmp_path: Path) -> None:
+    payload = msgspec.msgpack.encode((1, b"b" * 16, b"a", b"e"))  # of a release without traces
+    head = len(payload).to_bytes(4, "big") + zlib.crc32(payload).to_bytes(4, "big")
+    (tmp_path / "0.spool").write_bytes(head + payload)
+    spool = open_spool(tmp_path)
+    spool.append(make_commit(7))
+    spool.close()
+    assert drain(open_spool(tmp_path)) == [Commit(1, b"b" * 16, b"a", b"e"), make_commit(7)]
+
+
+def test_what_a_dead_process_left_waits_for_room_on_the_disk(
+    open_spool: Opener, tmp_path: Path
+) -> None:
+    living, dying = open_spool(tmp_path), open_spool(tmp_path)
+    living.append(make_commit(0))
+    for n in range(1, 4):
+        dying.append(make_commit(n))
+    dying.close()
+    with largest_file(2 * living.n_bytes + 5):
+        assert living.adopt_left() == {}
+    assert living.first(5) == [make_commit(0)]
+    assert living.adopt_left() == {0: b"a3", 1: b"a1", 2: b"a2"}
+    assert drain(living) == [make_commit(n) for n in range(4)]
+
+
+@contextlib.contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """Let no file of this process become larger: that looks like a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
