@@ -135,8 +135,17 @@ class RedisSessionStore:
         if guess:
             with contextlib.suppress(Exception):  # nothing is refused on a guess
                 return guess, transition(decode_state(user, guess), None)
-        before: bytes = await self._redis.execute("GET", self._keys(user)[0]) or b""
+        before = await self._fetch(user)
         return before, transition(decode_state(user, before), None)
+
+    async def _fetch(self, user: int) -> bytes:
+        """Return the stored state; empty if there is none, or a stranger's key of another type."""
+        try:
+            return await self._redis.execute("GET", self._keys(user)[0]) or b""
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return b""
 
     async def deliver(self) -> None:
         """Have nothing to deliver: what cannot be written is refused."""

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 # late is also written where nothing is, as a Redis that came back empty knows less than the commit,
 # and over what is older by its UUIDv7's time, in 1/4096 ms: commits of several workers come in any
 # order, some within a millisecond.
-# They are compared as numbers, for how strings compare depends on the server's locale.
+# A stranger's key of another type counts as none: it would hold up all that waits behind it.
+# Moments are compared as numbers, for how strings compare depends on the server's locale.
 _TAG = 16
 COMMIT = """
 local function moment(tag)
@@ -31,7 +32,11 @@ local function moment(tag)
     end
     return milliseconds * 4096 + string.byte(tag, 7) % 16 * 256 + string.byte(tag, 8)
 end
-local tag = redis.call('GETRANGE', KEYS[1], 0, 15)
+local tag = redis.pcall('GETRANGE', KEYS[1], 0, 15)
+if type(tag) == 'table' then
+    redis.call('DEL', KEYS[1])
+    tag = ''
+end
 local is_stale = false
 if tag ~= ARGV[1] then
     if ARGV[6] == '' then

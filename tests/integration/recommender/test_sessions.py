@@ -4,7 +4,8 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from deploy.local.servers import ValkeyServer
-from tests.integration.recommender.conftest import Service, serving
+from shared.definition_log import LOADS_KEY
+from tests.integration.recommender.conftest import Service, serving, until
 from tests.unit.recommender.factories import FIRST_ID
 
 
@@ -119,6 +120,7 @@ async def test_a_state_that_cannot_be_read_starts_anew(redis: Redis, service: Se
 
 
 async def test_bad_input_leaves_no_trace(redis: Redis, service: Service) -> None:
+    await until(lambda: redis.exists(LOADS_KEY))  # written beside the requests
     keys = await redis.keys()
     assert (await service.next(3, 1)).status_code == 422
     assert (await service.next(-3)).status_code == 422
@@ -140,3 +142,12 @@ async def test_restarts_and_concurrency_do_not_change_the_tracks(
     async with serving(tmp_path, valkey.url, deadline_s=5) as service:
         at_once = await asyncio.gather(*(play(service, user) for user in range(10)))
     assert one_by_one == list(at_once)
+
+
+async def test_a_strangers_key_locks_no_listener_out(service: Service, redis: Redis) -> None:
+    await redis.rpush("segue:session:3", "a list")
+    assert (await service.next(3)).status_code == 200
+    await redis.delete("segue:session:3")
+    await redis.rpush("segue:session:3", "a list")  # what was written last is believed to be there
+    assert (await service.next(3)).status_code == 200
+    assert len({event.session for event in service.events()}) == 2
