@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.event_stream import Entry, EventStream, RedisEventStream, StreamLag
 from shared.redis_client import TIMEOUT_S, create_redis
@@ -14,7 +15,6 @@ from shared.redis_place import make_tags, parse_redis_url
 
 T = TypeVar("T")
 REST_S = 1.0  # that a shard which failed is left alone
-ANSWER_S = 5.0  # that a shard may take to answer anything but a read
 
 
 def shard_key(tag: str) -> str:
@@ -35,7 +35,9 @@ def open_event_stream(redis: Redis, url: str, *, timeout_s: float = TIMEOUT_S) -
         return RedisEventStream(redis)
     keys = [shard_key(tag) for tag in make_tags(place.n_shards)]
     clients = [create_redis(url, timeout_s=timeout_s, key=key) for key in keys]
-    return ShardedEventStream(list(map(RedisEventStream, clients, keys)), clients)
+    return ShardedEventStream(
+        list(map(RedisEventStream, clients, keys)), clients, answer_s=timeout_s
+    )
 
 
 class ShardedEventStream:
@@ -45,10 +47,23 @@ class ShardedEventStream:
     it is left alone for a while. It is an error only where nothing else can be done, and in `lag`.
     """
 
-    def __init__(self, shards: Sequence[EventStream], clients: Sequence[Redis] = ()) -> None:
-        """Take the streams, and what is to be closed with them."""
+    def __init__(
+        self,
+        shards: Sequence[EventStream],
+        clients: Sequence[Redis] = (),
+        *,
+        answer_s: float = TIMEOUT_S,
+    ) -> None:
+        """Take the streams.
+
+        Args:
+            shards: In the order of their numbers.
+            clients: To be closed with them.
+            answer_s: What a shard may take to answer anything but a read.
+        """
         self._shards = shards
         self._clients = clients
+        self._answer_s = answer_s
         self._reads: dict[int, asyncio.Task[list[Entry]]] = {}
         self._failures: dict[int, tuple[float, Exception]] = {}
         self._turn = 0
@@ -82,7 +97,7 @@ class ShardedEventStream:
             del self._reads[number]
             try:
                 entries += _numbered(number, task.result())
-            except (RedisError, OSError) as error:
+            except RedisError as error:
                 errors.append(error)
         if len(errors) == len(self._shards):
             raise errors[0]
@@ -105,7 +120,7 @@ class ShardedEventStream:
 
         async def tell(number: int, ids: list[str]) -> None:
             # What a node is not told now is delivered again, and is stored already.
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(RedisError):
                 await self._ask(number, lambda shard: shard.acknowledge(ids))
 
         await asyncio.gather(*(tell(number, ids) for number, ids in by_shard.items()))
@@ -125,7 +140,7 @@ class ShardedEventStream:
         """Measure how far the group is behind, over all shards.
 
         Raises:
-            RedisError, OSError: If one of them cannot be reached.
+            RedisError: If one of them cannot be reached.
         """
         numbers = range(len(self._shards))
         lags = await asyncio.gather(
@@ -150,7 +165,7 @@ class ShardedEventStream:
         """Ask every shard at once; return the answers of those that can be reached.
 
         Raises:
-            RedisError, OSError: If none can.
+            RedisError: If none can.
         """
         numbers = range(len(self._shards))
         answers = await asyncio.gather(
@@ -160,7 +175,7 @@ class ShardedEventStream:
         for number, answer in enumerate(answers):
             if not isinstance(answer, BaseException):
                 found[number] = answer
-            elif not isinstance(answer, RedisError | OSError):
+            elif not isinstance(answer, RedisError):
                 raise answer
         if not found:
             error = answers[0]
@@ -173,21 +188,25 @@ class ShardedEventStream:
         number: int,
         ask: Callable[[EventStream], Awaitable[T]],
         *,
-        timeout_s: float | None = ANSWER_S,
+        is_bounded: bool = True,
     ) -> T:
-        """Ask a shard, unless it rests.
+        """Ask a shard, unless it rests; a read waits for entries, and the client sees to its end.
 
         Raises:
-            RedisError, OSError: If it cannot be reached, now or a moment ago.
+            RedisError: If it cannot be reached, now or a moment ago.
         """
         seconds = asyncio.get_running_loop().time
         failed_at, failure = self._failures.get(number, (float("-inf"), None))
         if failure is not None and seconds() < failed_at + REST_S:
             raise failure
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._answer_s if is_bounded else None):
                 answer = await ask(self._shards[number])
-        except (RedisError, OSError) as error:
+        except TimeoutError as error:
+            late = RedisTimeoutError(f"shard {number} did not answer in {self._answer_s:g} s")
+            self._failures[number] = seconds(), late
+            raise late from error
+        except RedisError as error:
             self._failures[number] = seconds(), error
             raise
         self._failures.pop(number, None)
@@ -200,7 +219,7 @@ class ShardedEventStream:
         return await self._ask(
             number,
             lambda shard: shard.read(consumer, count=count, block_ms=block_ms),
-            timeout_s=None,
+            is_bounded=False,
         )
 
 

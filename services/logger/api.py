@@ -115,7 +115,7 @@ def _check_headers(headers: Mapping[str, str], *, limit: int) -> str:
             415, "Unsupported encoding", "send gzip or identity", field="Content-Encoding"
         )
     length = headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > limit:
+    if length.isdecimal() and int(length[:20]) > limit:
         raise BodyTooLargeError(f"the body is over {limit} bytes")
     return encoding
 

@@ -27,7 +27,7 @@ from shared.exposure import is_loopback
 from shared.http import install_error_map, install_operations, install_problem_handlers
 from shared.redis_client import create_redis
 from shared.sharded_stream import open_event_stream
-from shared.tasks import BackgroundTasks
+from shared.tasks import BackgroundTasks, in_background
 from shared.tracing import Tracing, close_tracing, create_tracing
 
 PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
@@ -90,7 +90,7 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
                 metrics=metrics,
             )
             holder.append(state)
-            await stack.enter_async_context(_running(consumer, background))
+            await stack.enter_async_context(_running(consumer, background, settings.stop_s))
             yield {"logger": state}
         holder.clear()
 
@@ -155,17 +155,22 @@ def _consumer_options(settings: Settings) -> ConsumerOptions:
 
 
 @contextlib.asynccontextmanager
-async def _running(consumer: Consumer, background: BackgroundTasks) -> AsyncIterator[None]:
-    """Run the consumer; at the end let it finish the batch in hand."""
-    task = asyncio.create_task(consumer.run())
-    try:
-        with background.watching("consumer", task):
-            yield
-    finally:
-        consumer.stop()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # logged where it arose
+async def _running(
+    consumer: Consumer, background: BackgroundTasks, stop_s: float
+) -> AsyncIterator[None]:
+    """Run the consumer; at the end let it finish the batch in hand, but wait for no dead server.
+
+    What it has not acknowledged by then another consumer takes over.
+    """
+    async with in_background(consumer.run()) as task:
+        try:
+            with background.watching("consumer", task):
+                yield
+        finally:
+            consumer.stop()
+            await asyncio.wait([task], timeout=stop_s)
+    if not task.cancelled():
+        task.exception()  # logged where it arose
 
 
 async def _check(state: State) -> dict[str, str]:

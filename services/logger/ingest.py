@@ -1,6 +1,8 @@
 """Bulk bodies: decompress, cut, sort, store, in bounded memory."""
 
 import asyncio
+import gzip
+import io
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -52,20 +54,20 @@ async def read_body(chunks: AsyncIterator[bytes], *, limit: int) -> bytes:
 
 
 def gunzip(body: bytes, *, limit: int) -> bytes:
-    """Decompress a body to at most `limit` bytes.
+    """Decompress a body, of one gzip file or several on end, to at most `limit` bytes.
 
     Raises:
         BodyError: If it is no gzip, cut short, or becomes larger.
     """
-    decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        plain = decompressor.decompress(body, limit + 1)
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+            plain = file.read(limit + 1)
+    except EOFError as error:
+        raise BodyError("the gzip body is cut short") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise BodyError(f"the body is not gzip: {error}") from error
     if len(plain) > limit:
         raise BodyTooLargeError(f"the body is over {limit} bytes when decompressed")
-    if not decompressor.eof:
-        raise BodyError("the gzip body is cut short")
     return plain
 
 

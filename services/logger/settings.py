@@ -34,6 +34,8 @@ class Settings(EdgeSettings, RedisSettings, PostgresSettings):
     refresh_interval_s: Duration = Field(60, description="Of refreshes of the days of listening.")
     behind_after: Count = Field(100_000, description="Undelivered entries that mean not ready.")
 
+    stop_s: Duration = Field(8, description="For the batch in hand, when told to stop.")
+
     max_body_bytes: Count = Field(32 * 1024 * 1024, description="Of POST /events, decompressed.")
     body_timeout_s: Duration = Field(60, description="For a body to arrive.")
     concurrent_bodies: Count = Field(2, description="Bodies held in memory at once.")

@@ -23,9 +23,12 @@ NOT_YET = (
     asyncpg.TooManyConnectionsError,
 )
 
+# No such user or password, no such database: no use to wait.
+REFUSALS = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+
 
 class PostgresUnavailableError(RuntimeError):
-    """No Postgres within the time allowed; the message says where and why."""
+    """No Postgres in the time allowed, or none that lets us in; the message says where and why."""
 
 
 def migrate(dsn: str, revision: str = "head") -> None:
@@ -56,19 +59,21 @@ async def wait_for_postgres(dsn: str, *, timeout_s: float) -> None:
     """Wait until Postgres answers.
 
     Raises:
-        PostgresUnavailableError: If it does not within `timeout_s`.
+        PostgresUnavailableError: If it does not within `timeout_s`, or refuses us.
     """
     deadline = time.monotonic() + timeout_s
+    where = make_url(dsn).render_as_string(hide_password=True)
     while True:
         try:
             connection = await asyncpg.connect(dsn, timeout=5)
         except NOT_YET as error:
             if time.monotonic() >= deadline:
-                where = make_url(dsn).render_as_string(hide_password=True)
                 raise PostgresUnavailableError(
                     f"no Postgres at {where} after {timeout_s:g} s: {error}"
                 ) from error
             await asyncio.sleep(0.25)
+        except REFUSALS as error:
+            raise PostgresUnavailableError(f"Postgres at {where} refuses: {error}") from error
         else:
             await connection.close()
             return

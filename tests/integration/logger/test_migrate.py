@@ -67,3 +67,9 @@ async def test_an_absent_postgres_is_reported_with_its_place_but_no_password() -
     with pytest.raises(PostgresUnavailableError, match=f"127.0.0.1:{port}") as caught:
         await wait_for_postgres(dsn, timeout_s=0.3)
     assert "secret" not in str(caught.value)
+
+
+async def test_a_postgres_that_lets_nobody_in_is_not_waited_for(postgres: PostgresServer) -> None:
+    dsn = postgres.dsn.removesuffix("segue") + "nowhere"
+    with pytest.raises(PostgresUnavailableError, match='"nowhere" does not exist'):
+        await wait_for_postgres(dsn, timeout_s=60)

@@ -9,6 +9,8 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from services.logger.app import Adapters, create_app
+from services.logger.core.storage import StoreResult
+from services.logger.core.validation import Batch
 from services.logger.settings import Settings
 from shared.tasks import end
 from tests.fakes import InMemoryEventStore, InMemoryEventStream
@@ -78,6 +80,12 @@ async def test_a_gzip_body_is_read(logger: Logger) -> None:
     body = gzip.compress(make_payload())
     answer = await logger.post(body, **{"Content-Encoding": "gzip"})
     assert answer.json()["stored"] == 1
+
+
+async def test_gzip_files_on_end_are_read_to_the_last(logger: Logger) -> None:
+    body = b"".join(gzip.compress(make_payload(n) + b"\n") for n in range(3))
+    answer = await logger.post(body, **{"Content-Encoding": "gzip"})
+    assert answer.json()["stored"] == 3
 
 
 @pytest.mark.parametrize(
@@ -175,3 +183,25 @@ async def test_metrics_count_by_source_and_by_class_of_reason(logger: Logger) ->
     assert 'segue_logger_dead_letters_total{reason="invalid",source="http"} 1.0' in text
     assert 'segue_logger_batch_events_count{source="http"} 1.0' in text
     assert "segue_logger_stream_undelivered 0.0" in text
+
+
+class HangingStore(InMemoryEventStore):
+    """A store that begins to commit, and never says more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun = asyncio.Event()
+
+    async def store(self, batch: Batch, *, source: str) -> StoreResult:
+        self.has_begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_stop_does_not_wait_for_a_dead_database() -> None:
+    stream, store = InMemoryEventStream(), HangingStore()
+    await stream.append([make_payload()])
+    app = create_app(Settings(batch_wait_s=0.001, stop_s=0.01), Adapters(stream, store))
+    async with asyncio.timeout(5), LifespanManager(app):
+        await store.has_begun.wait()
+    assert len(stream.pending) == 1  # another consumer takes it over

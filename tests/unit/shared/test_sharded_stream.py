@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from shared.event_stream import Entry, EventStream, StreamLag
 from shared.sharded_stream import REST_S, ShardedEventStream
@@ -135,3 +136,18 @@ async def test_all_shards_away_are_an_error(
     ):
         with pytest.raises(RedisConnectionError):
             await call
+
+
+class SilentStream(InMemoryEventStream):
+    """A stream whose node has died without a word."""
+
+    async def lag(self) -> StreamLag:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_silent_shard_is_an_error_that_says_which() -> None:
+    stream = ShardedEventStream([InMemoryEventStream(), SilentStream()], answer_s=0.01)
+    with pytest.raises(RedisError, match="shard 1 did not answer"):
+        await stream.lag()
+    await stream.close()
