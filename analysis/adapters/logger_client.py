@@ -61,7 +61,9 @@ class LoggerClient:
             try:
                 response = self._client.post("/events", content=content, headers=_HEADERS)
             except httpx.TransportError as error:
-                fault = f"no logger at {self._client.base_url}: {error or type(error).__name__}"
+                fault = (
+                    f"no logger at {self._client.base_url}: {str(error) or type(error).__name__}"
+                )
             else:
                 if response.status_code not in _RETRIED:
                     return _read(response)

@@ -56,7 +56,7 @@ async def fetch_served_model(url: str, version: str, tracks: Tracks) -> tuple[st
             model = await fetch_model(redis, found, only=ARRAYS)
             catalog = await fetch_catalog(redis)
     except (RedisError, OSError) as error:
-        raise ModelError(f"no Redis: {error or type(error).__name__}") from error
+        raise ModelError(f"no Redis: {str(error) or type(error).__name__}") from error
     except ArtifactError as error:
         raise ModelError(str(error)) from error
     if model.manifest.catalog_checksum != catalog.checksum:

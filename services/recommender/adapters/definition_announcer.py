@@ -38,7 +38,7 @@ class DefinitionAnnouncer:
             try:
                 await self.announce()
             except (RedisError, OSError) as error:
-                logger.warning("definitions not announced: %s", error or type(error).__name__)
+                logger.warning("definitions not announced: %s", str(error) or type(error).__name__)
             await asyncio.sleep(self._interval_s)
 
     async def announce(self) -> None:

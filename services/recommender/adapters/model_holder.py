@@ -135,7 +135,7 @@ class ModelHolder:
                 self._is_catalog_compared = True
             await self._follow(latest)
         except (RedisError, OSError) as error:
-            self._set_problem(f"Redis: {error or type(error).__name__}")
+            self._set_problem(f"Redis: {str(error) or type(error).__name__}")
         except Exception:
             # This task must outlive anything that one round meets.
             logger.exception("looking for model versions failed")

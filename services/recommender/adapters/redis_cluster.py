@@ -150,7 +150,7 @@ class RedisClusterConnection:
                 async with asyncio.timeout(REFRESH_TIMEOUT_S):
                     ranges = await node.execute("CLUSTER", "SLOTS")
             except (RedisError, OSError) as error:
-                self._trouble = f": {error or type(error).__name__}"
+                self._trouble = f": {str(error) or type(error).__name__}"
                 continue
             if ranges:
                 self._take(ranges, asked=node.host)
