@@ -13,9 +13,10 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from services.recommender.api import Application, Reply, Reports
+from services.recommender.api import Application, Reply
 from services.recommender.connection_watch import Phase
-from services.recommender.parsing import MAX_BODY, Headers, too_large
+from services.recommender.parsing import MAX_BODY, too_large
+from services.recommender.received_report import ANSWERED, ReceivedReport
 from shared.http import ProblemError
 
 logger = logging.getLogger(__name__)
@@ -37,41 +38,6 @@ SERVER_OPTIONS: Mapping[str, Any] = MappingProxyType(
 
 class _RefusedError(Exception):
     """The rest of what the client sent is not looked at."""
-
-
-class _Event:
-    def set(self) -> None:
-        """Wake nobody: no task waits for the parts of a report."""
-
-
-class _ReceivedReport:
-    """A report on its way in and out; what uvicorn's protocol reads of a cycle, it finds here."""
-
-    __slots__ = ("body", "disconnected", "headers", "keep_alive", "query", "reports", "user")
-
-    message_event = _Event()
-
-    def __init__(self, reports: Reports, user: str, query: bytes, headers: Headers) -> None:
-        self.reports = reports
-        self.user = user
-        self.query = query
-        self.headers = headers
-        self.body = b""
-        self.keep_alive = True
-        self.disconnected = False
-
-    response_complete = False
-
-
-class _Answered:
-    """Where a report was, once it is answered."""
-
-    response_complete = True
-    message_event = _Event()
-    disconnected = False
-
-
-_ANSWERED = _Answered()
 
 
 class Connection(HttpToolsProtocol):
@@ -147,7 +113,7 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
         report: Any = self.cycle
-        if not isinstance(report, _ReceivedReport):
+        if not isinstance(report, ReceivedReport):
             super().on_body(body)
             return
         report.body += body
@@ -158,7 +124,7 @@ class Connection(HttpToolsProtocol):
         """Answer a request, which is complete."""
         self._is_in_message = self._has_head = False
         report: Any = self.cycle
-        if isinstance(report, _ReceivedReport):
+        if isinstance(report, ReceivedReport):
             self._enter(Phase.ANSWERING)
             task = self.loop.create_task(self._answer(report))
             self.tasks.add(task)
@@ -184,7 +150,7 @@ class Connection(HttpToolsProtocol):
     def give_up(self) -> None:
         """End it: the client was waited for long enough."""
         report: Any = self.cycle
-        is_report = isinstance(report, _ReceivedReport)
+        is_report = isinstance(report, ReceivedReport)
         if self.phase is Phase.IDLE:
             self.transport.close()
         elif self.phase is Phase.RECEIVING and (is_report or not self._is_busy()):
@@ -203,7 +169,7 @@ class Connection(HttpToolsProtocol):
     def _measure_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
-    def _make_report(self) -> _ReceivedReport | None:
+    def _make_report(self) -> ReceivedReport | None:
         """Recognise a report; None if ASGI is to answer: another request, or one in the way."""
         reports = self._application.reports.get(self.url[:5].decode("latin-1"))
         if reports is None or self._is_busy() or self.expect_100_continue:
@@ -213,7 +179,7 @@ class Connection(HttpToolsProtocol):
         is_odd = path[:1] != b"/" or not user or b"/" in user or b"%" in user
         if is_odd or self.parser.get_method() != b"POST":
             return None
-        return _ReceivedReport(reports, user.decode("latin-1"), query, self.headers)
+        return ReceivedReport(reports, user.decode("latin-1"), query, self.headers)
 
     def _take_for_asgi(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -222,30 +188,30 @@ class Connection(HttpToolsProtocol):
         self.headers[:] = headers
         super().on_headers_complete()
 
-    async def _answer(self, report: _ReceivedReport) -> None:
+    async def _answer(self, report: ReceivedReport) -> None:
         reply = await report.reports.answer(report.user, report.query, report.headers, report.body)
         if self.flow.write_paused:
             await self.flow.drain()
         if self.cycle is cast("Any", report):
-            self.cycle = cast("Any", _ANSWERED)
+            self.cycle = cast("Any", ANSWERED)
         if not self.transport.is_closing():
             self.transport.write(self._encode(reply, keep_alive=report.keep_alive))
             if not report.keep_alive:
                 self.transport.close()
         self.on_response_complete()
 
-    def _refuse_now(self, problem: ProblemError, report: _ReceivedReport | None = None) -> None:
+    def _refuse_now(self, problem: ProblemError, report: ReceivedReport | None = None) -> None:
         """Refuse from within the parser, which is stopped."""
         self._refuse(problem, report)
         raise _RefusedError
 
-    def _refuse(self, problem: ProblemError, report: _ReceivedReport | None = None) -> None:
+    def _refuse(self, problem: ProblemError, report: ReceivedReport | None = None) -> None:
         """Answer and say goodbye; reading on lets the client see it, who may still be sending."""
         if self.phase is Phase.ANSWERING:  # an earlier request: answers do not overtake
             self.transport.abort()
             return
         reply = report.reports.refuse(problem) if report else self._application.refuse(problem)
-        self.cycle = cast("Any", _ANSWERED)
+        self.cycle = cast("Any", ANSWERED)
         self._enter(Phase.LINGERING)
         if not self.transport.is_closing():
             self.transport.write(self._encode(reply, keep_alive=False))
