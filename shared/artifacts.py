@@ -8,46 +8,20 @@ keys and then moves the pointer, in one transaction; a reader that sees the poin
 import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 from redis.asyncio import Redis
 
 from shared.arrays import AnyArray, from_npy, to_npy
-from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
 from shared.experiments import Name
+from shared.model_arrays import ARRAYS, check_array
 
 # The hash tag keeps the pointer, every version and the catalogue in one slot of a Redis Cluster.
-_PREFIX = "segue:{models}:"
-LATEST_KEY = f"{_PREFIX}latest"
-VERSIONS_KEY = f"{_PREFIX}versions"
-CATALOG_KEY = f"{_PREFIX}catalog"
+PREFIX = "segue:{models}:"
+LATEST_KEY = f"{PREFIX}latest"
+VERSIONS_KEY = f"{PREFIX}versions"
 MODELS_KEY = LATEST_KEY  # any key of theirs: one client serves them all
-
-_INTEGER, _REAL = np.dtype(np.int32), np.dtype(np.float32)
-
-# Every array that a version may have: its type and its number of axes.
-ARRAYS: Mapping[str, tuple[np.dtype[Any], int]] = MappingProxyType(
-    {
-        "neighbours": (_INTEGER, 2),
-        "top_tracks": (_INTEGER, 1),
-        "user_ids": (_INTEGER, 1),
-        "user_tracks": (_INTEGER, 2),
-        "context_embedding": (_REAL, 2),
-        "track_embedding": (_REAL, 2),
-        "track_variance": (_REAL, 1),
-        "interest_prior": (_REAL, 2),
-        "session_covariance": (_REAL, 2),
-        "session_constants": (_REAL, 1),
-        "user_listener": (_REAL, 2),
-        "interest_users": (_INTEGER, 1),
-        "interest_embedding": (_REAL, 2),
-        "interest_variance": (_REAL, 2),
-    }
-)
 
 
 class ArtifactError(ValueError):
@@ -127,8 +101,11 @@ def make_model(manifest: ModelManifest, arrays: Mapping[str, AnyArray]) -> Model
     Raises:
         ArtifactError: If an array's name, type or shape is not one that a recommender can read.
     """
-    for name, array in arrays.items():
-        _check_array(name, array)
+    try:
+        for name, array in arrays.items():
+            check_array(name, array)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
     checksums = {name: _checksum(to_npy(array)) for name, array in arrays.items()}
     return ModelVersion(msgspec.structs.replace(manifest, checksums=checksums), dict(arrays))
 
@@ -205,73 +182,38 @@ async def fetch_model(
     payload = await redis.get(_manifest_key(version))
     if payload is None:
         raise ArtifactError(f"model version {version} is not in Redis")
-    manifest = _decode_manifest(version, payload)
+    manifest = decode_manifest(version, payload)
     names = [name for name in manifest.checksums if name in only]
     values = await redis.mget([_array_key(version, name) for name in names]) if names else []
-    return _open(manifest, dict(zip(names, values, strict=True)))
-
-
-def save_model(model: ModelVersion, folder: Path) -> None:
-    """Write a version to a folder: `manifest.json` and one `.npy` per array."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in model.arrays.items():
-        (folder / f"{name}.npy").write_bytes(to_npy(array))
-    manifest = msgspec.json.format(msgspec.json.encode(model.manifest), indent=2)
-    (folder / "manifest.json").write_bytes(manifest)
-
-
-def load_model(folder: Path) -> ModelVersion:
-    """Read and verify a version from a folder.
-
-    Raises:
-        ArtifactError: As `fetch_model`.
-    """
-    try:
-        manifest = _decode_manifest(folder.name, (folder / "manifest.json").read_bytes())
-        payloads: dict[str, bytes | None] = {
-            name: (folder / f"{name}.npy").read_bytes() for name in manifest.checksums
-        }
-    except OSError as error:
-        raise ArtifactError(f"{error.filename}: {error.strerror}") from error
-    return _open(manifest, payloads)
-
-
-async def publish_catalog(redis: Redis, catalog: Catalog) -> None:
-    """Put the catalogue where the trainer finds it."""
-    await redis.set(CATALOG_KEY, catalog.to_json_lines())
-
-
-async def fetch_catalog(redis: Redis) -> Catalog:
-    """Fetch the catalogue.
-
-    Raises:
-        ArtifactError: If none was published, or it is damaged.
-    """
-    payload = await redis.get(CATALOG_KEY)
-    if payload is None:
-        raise ArtifactError("no catalogue in Redis: is the recommender up?")
-    try:
-        return parse_catalog(payload)
-    except InvalidCatalogError as error:
-        raise ArtifactError(f"catalogue in Redis: {error}") from error
+    return open_model(manifest, dict(zip(names, values, strict=True)))
 
 
 def _manifest_key(version: str) -> str:
-    return f"{_PREFIX}{version}:manifest"
+    return f"{PREFIX}{version}:manifest"
 
 
 def _array_key(version: str, name: str) -> str:
-    return f"{_PREFIX}{version}:{name}"
+    return f"{PREFIX}{version}:{name}"
 
 
-def _decode_manifest(version: str, payload: bytes) -> ModelManifest:
+def decode_manifest(version: str, payload: bytes) -> ModelManifest:
+    """Read a version's manifest.
+
+    Raises:
+        ArtifactError: If it is none.
+    """
     try:
         return msgspec.json.decode(payload, type=ModelManifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(f"model version {version}: manifest: {error}") from error
 
 
-def _open(manifest: ModelManifest, payloads: Mapping[str, bytes | None]) -> ModelVersion:
+def open_model(manifest: ModelManifest, payloads: Mapping[str, bytes | None]) -> ModelVersion:
+    """Verify what a version's arrays were stored as, and read it.
+
+    Raises:
+        ArtifactError: If an array is missing, damaged or impossible.
+    """
     arrays = {}
     for name, payload in payloads.items():
         where = f"model version {manifest.model_version}: array {name}"
@@ -281,22 +223,10 @@ def _open(manifest: ModelManifest, payloads: Mapping[str, bytes | None]) -> Mode
             raise ArtifactError(f"{where} is damaged: its checksum differs from the manifest's")
         try:
             arrays[name] = from_npy(payload)
+            check_array(name, arrays[name])
         except ValueError as error:
-            raise ArtifactError(f"{where} is none: {error}") from error
-        _check_array(name, arrays[name])
+            raise ArtifactError(f"{where} cannot be used: {error}") from error
     return ModelVersion(manifest, arrays)
-
-
-def _check_array(name: str, array: AnyArray) -> None:
-    if name not in ARRAYS:
-        raise ArtifactError(f"array {name} is none of {', '.join(ARRAYS)}")
-    dtype, ndim = ARRAYS[name]
-    if array.dtype != dtype or array.ndim != ndim:
-        raise ArtifactError(
-            f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype}, {ndim} axes"
-        )
-    if dtype == _REAL and not np.isfinite(array).all():
-        raise ArtifactError(f"array {name} has values that are not finite")
 
 
 def _checksum(payload: bytes) -> str:

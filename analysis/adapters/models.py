@@ -11,12 +11,8 @@ from redis.exceptions import RedisError
 from analysis.core.exposures import IntArray, Tracks
 from analysis.core.targets import Model
 from shared.arrays import AnyArray
-from shared.artifacts import (
-    ArtifactError,
-    fetch_catalog,
-    fetch_latest_version,
-    fetch_model,
-)
+from shared.artifacts import ArtifactError, fetch_latest_version, fetch_model
+from shared.catalog_store import fetch_catalog
 from shared.events import Id
 from shared.redis_client import create_redis
 

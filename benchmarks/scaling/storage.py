@@ -8,7 +8,7 @@ import httpx
 from redis import Redis
 
 from deploy.local.programs import Stack
-from shared.artifacts import CATALOG_KEY
+from shared.catalog_store import CATALOG_KEY
 from shared.event_stream import STREAM_KEY
 
 TABLE = """

@@ -30,7 +30,7 @@ from benchmarks.serving.services import (
     run_valkey,
 )
 from benchmarks.synthetic import make_synthetic_catalog
-from shared.artifacts import CATALOG_KEY
+from shared.catalog_store import CATALOG_KEY
 from shared.event_stream import STREAM_KEY
 
 

@@ -13,15 +13,10 @@ from services.trainer.adapters.registry import Registry
 from services.trainer.core.recommendations import parse_recommendations
 from services.trainer.fit_command import CHOICES, FRACTIONS, WHOLE, CommandError, make_manifest
 from services.trainer.settings import Settings
-from shared.artifacts import (
-    ArtifactError,
-    ModelVersion,
-    fetch_catalog,
-    fetch_latest_version,
-    load_model,
-    make_model,
-)
+from shared.artifacts import ArtifactError, ModelVersion, fetch_latest_version, make_model
 from shared.catalog import Catalog, load_catalog
+from shared.catalog_store import fetch_catalog
+from shared.model_files import load_model
 from shared.redis_client import create_redis
 
 

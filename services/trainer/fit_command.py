@@ -33,8 +33,9 @@ from services.trainer.core.versions import make_version_id
 from services.trainer.core.warm_start import why_not_continued
 from services.trainer.order import to_dict
 from services.trainer.train_request import TrainRequest
-from shared.artifacts import ModelManifest, ModelVersion, load_model, make_model, save_model
+from shared.artifacts import ModelManifest, ModelVersion, make_model
 from shared.catalog import Catalog, load_catalog
+from shared.model_files import load_model, save_model
 
 if TYPE_CHECKING:
     from services.trainer.core.recipe import Fitted

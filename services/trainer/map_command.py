@@ -6,7 +6,8 @@ from redis.exceptions import RedisError
 
 from services.trainer.fit_command import CommandError
 from services.trainer.settings import Settings
-from shared.artifacts import ModelVersion, fetch_model, load_model
+from shared.artifacts import ModelVersion, fetch_model
+from shared.model_files import load_model
 from shared.redis_client import create_redis
 
 

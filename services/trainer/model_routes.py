@@ -9,8 +9,9 @@ from fastapi.responses import StreamingResponse
 from services.trainer.adapters.registry import ListedModel
 from services.trainer.core.recommendations import encode_recommendations
 from services.trainer.state import get_state
-from shared.artifacts import fetch_catalog, fetch_model
+from shared.artifacts import fetch_model
 from shared.auth import protect
+from shared.catalog_store import fetch_catalog
 from shared.http import ProblemError
 from shared.openapi import problems
 

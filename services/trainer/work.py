@@ -34,12 +34,12 @@ from shared.artifacts import (
     ArtifactError,
     ModelManifest,
     ModelVersion,
-    fetch_catalog,
     fetch_latest_version,
     fetch_model,
     make_model,
 )
 from shared.catalog import Catalog
+from shared.catalog_store import fetch_catalog
 from shared.redis_client import create_redis
 
 Send = Callable[[Message], None]

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from redis.asyncio import Redis
 
 from deploy.local.servers import PostgresServer, ValkeyServer
-from shared.artifacts import publish_catalog
+from shared.catalog_store import publish_catalog
 from tests.integration.recommender.test_process import BODY, run_service
 from tests.integration.trainer.stack import make_settings, serving, store_playbacks, train
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks

@@ -23,11 +23,12 @@ from services.logger.ingest import BodyError, gunzip
 from services.recommender.adapters.commit_spool import CommitSpool
 from services.recommender.adapters.stored_state import decode_state
 from services.trainer.adapters.job_folder import DiskCheckpoints
-from shared.artifacts import ArtifactError, load_model, save_model
+from shared.artifacts import ArtifactError
 from shared.definitions import InvalidExperimentsError, parse_experiments
 from shared.edge import read_request_id
 from shared.events import InvalidEventError, decode_event
 from shared.http import ProblemError
+from shared.model_files import load_model, save_model
 from shared.origin import check_origin
 from simulator.adapters.world_files import load_world
 from simulator.core.world import WorldError

@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.dashboard.core.track_search import TrackIndex
-from shared.artifacts import ArtifactError, fetch_catalog
+from shared.artifacts import ArtifactError
 from shared.catalog import Catalog
+from shared.catalog_store import fetch_catalog
 
 FetchCatalog = Callable[[], Awaitable[Catalog]]
 

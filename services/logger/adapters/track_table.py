@@ -8,8 +8,8 @@ import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.artifacts import CATALOG_KEY
 from shared.catalog import Catalog, InvalidCatalogError, parse_catalog
+from shared.catalog_store import CATALOG_KEY
 
 COLUMNS = ("track_id", "artist", "title", "genre")
 

@@ -21,14 +21,9 @@ from services.recommender.core.models import (
     make_served_model,
 )
 from services.recommender.core.taste_model import Array
-from shared.artifacts import (
-    CATALOG_KEY,
-    ModelManifest,
-    fetch_latest_version,
-    fetch_model,
-    publish_catalog,
-)
+from shared.artifacts import ModelManifest, fetch_latest_version, fetch_model
 from shared.catalog import Catalog
+from shared.catalog_store import CATALOG_KEY, publish_catalog
 from shared.redis_client import create_redis
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from services.trainer.adapters.postgres import UNAVAILABLE
 from services.trainer.adapters.registry import Registry
 from services.trainer.core.errors import TrainingError
-from shared.artifacts import ModelVersion, save_model
+from shared.artifacts import ModelVersion
+from shared.model_files import save_model
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 
 from services.trainer.adapters.postgres import UNAVAILABLE
 from services.trainer.adapters.registry import Registry
-from shared.artifacts import ArtifactError, fetch_manifests, fetch_model, load_model, save_model
+from shared.artifacts import ArtifactError, fetch_manifests, fetch_model
+from shared.model_files import load_model, save_model
 
 log = logging.getLogger(__name__)
 

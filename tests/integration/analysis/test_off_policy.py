@@ -17,7 +17,8 @@ from analysis.__main__ import main
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.recommender.core.decisions import Clock, Decider
 from services.recommender.core.models import Models
-from shared.artifacts import publish_catalog, publish_model
+from shared.artifacts import publish_model
+from shared.catalog_store import publish_catalog
 from shared.definition_log import make_load
 from shared.definitions import parse_experiments
 from shared.experiments import ExperimentSet

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.dashboard.app import create_app
 from services.dashboard.settings import Settings
-from shared.artifacts import publish_catalog
+from shared.catalog_store import publish_catalog
 from tests.integration.analysis.log import connect, insert, make_known_log
 from tests.unit.dashboard.factories import EXPERIMENTS, HTML, make_tracks
 

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from deploy.local.servers import PostgresServer
 from services.logger.adapters.event_store import open_pool
 from services.logger.adapters.track_table import TrackTable
-from shared.artifacts import CATALOG_KEY, publish_catalog
 from shared.catalog import InvalidCatalogError, Track, make_catalog
+from shared.catalog_store import CATALOG_KEY, publish_catalog
 from shared.tasks import in_background
 from tests.unit.logger.factories import fetch_all, fetch_value
 

@@ -8,7 +8,7 @@ import httpx
 from redis import Redis as SyncRedis
 
 from deploy.local.servers import ValkeyServer
-from shared.artifacts import CATALOG_KEY
+from shared.catalog_store import CATALOG_KEY
 from tests.integration.recommender.conftest import OwnValkey, Proxy, Service, serving, until
 from tests.unit.recommender.factories import make_tracks
 

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from benchmarks.synthetic import make_synthetic_arrays, make_synthetic_catalog
 from deploy.local.servers import ValkeyServer
-from shared.artifacts import CATALOG_KEY, ModelManifest, make_model, publish_model
+from shared.artifacts import ModelManifest, make_model, publish_model
+from shared.catalog_store import CATALOG_KEY
 from shared.event_stream import STREAM_KEY
 from tests.integration.recommender.test_process import find_workers, run_service
 from tests.unit.recommender.factories import make_settings

@@ -6,17 +6,15 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.artifacts import (
-    CATALOG_KEY,
     ArtifactError,
     activate_model,
-    fetch_catalog,
     fetch_latest_version,
     fetch_manifests,
     fetch_model,
-    publish_catalog,
     publish_model,
 )
 from shared.catalog import Track, make_catalog
+from shared.catalog_store import CATALOG_KEY, fetch_catalog, publish_catalog
 from tests.unit.shared.models import make_version
 
 

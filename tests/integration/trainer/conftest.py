@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.trainer.settings import Settings
-from shared.artifacts import publish_catalog
 from shared.catalog import Catalog
+from shared.catalog_store import publish_catalog
 from tests.integration.trainer.stack import make_settings, serving, store_playbacks
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks
 

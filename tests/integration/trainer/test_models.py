@@ -16,8 +16,9 @@ from services.trainer.adapters.registry import Registry
 from services.trainer.adapters.version_copies import VersionCopies
 from services.trainer.core.errors import TrainingError
 from services.trainer.settings import Settings
-from shared.artifacts import fetch_latest_version, fetch_manifests, fetch_model, load_model
+from shared.artifacts import fetch_latest_version, fetch_manifests, fetch_model
 from shared.catalog import Catalog
+from shared.model_files import load_model
 from tests.unit.shared.models import make_version
 
 NOWHERE = "postgresql://postgres@127.0.0.1:1/segue"

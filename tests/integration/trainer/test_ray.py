@@ -11,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.servers import PostgresServer, ValkeyServer
-from shared.artifacts import ModelVersion, fetch_model, load_model
+from shared.artifacts import ModelVersion, fetch_model
+from shared.model_files import load_model
 from tests.conftest import free_port
 from tests.integration.trainer.stack import make_settings, serving, train
 from tests.on_ray import needs_ray, run_with_ray

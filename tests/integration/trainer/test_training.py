@@ -19,8 +19,9 @@ from services.trainer.adapters.postgres import open_pool
 from services.trainer.core.parameters import TrainingParameters
 from services.trainer.order import encode_order, make_order
 from services.trainer.settings import Settings
-from shared.artifacts import ARRAYS, fetch_latest_version, fetch_model
+from shared.artifacts import fetch_latest_version, fetch_model
 from shared.catalog import Catalog
+from shared.model_arrays import ARRAYS
 from tests.integration.trainer.stack import (
     QUICK,
     empty_events,

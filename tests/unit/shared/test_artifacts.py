@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from shared.arrays import AnyArray
-from shared.artifacts import ARRAYS, ArtifactError, load_model, make_model, save_model
+from shared.artifacts import ArtifactError, make_model
+from shared.model_arrays import ARRAYS
+from shared.model_files import load_model, save_model
 from tests.unit.shared.models import make_version
 
 

@@ -16,7 +16,7 @@ from services.trainer.core.session.beliefs import MAX_VARIANCE, Beliefs
 from services.trainer.core.session.export import SELECTED, export_arrays, measure_excess
 from services.trainer.core.session.fitting import ABSORB, COLD, fit_beliefs
 from services.trainer.core.session.plays import Plays, prepare_plays
-from shared.artifacts import ARRAYS
+from shared.model_arrays import ARRAYS
 from tests.unit.trainer.logs import make_block_playbacks, make_blocks
 from tests.unit.trainer.session_world import plant, select, true_logits
 
