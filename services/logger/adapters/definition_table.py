@@ -53,5 +53,9 @@ class DefinitionTable:
                 if hashlib.sha256(content).hexdigest() != load.digest:
                     logger.warning("definitions %s are not what their digest says", load.digest)
                     continue
-                await connection.execute(INSERT_DEFINITION, load.digest, content.decode())
-                await connection.execute(INSERT_LOAD, load.loaded_at, load.digest)
+                try:
+                    async with connection.transaction():  # one that is refused takes no other along
+                        await connection.execute(INSERT_DEFINITION, load.digest, content.decode())
+                        await connection.execute(INSERT_LOAD, load.loaded_at, load.digest)
+                except asyncpg.DataError as error:  # a NUL among its parameters, say
+                    logger.warning("definitions %s cannot be stored: %s", load.digest, error)

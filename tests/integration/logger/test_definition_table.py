@@ -19,7 +19,9 @@ from tests.unit.logger.factories import fetch_all, fetch_value
 WINDOWS = "SELECT digest, valid_from, valid_until::text FROM definition_windows ORDER BY valid_from"
 
 
-def define(weight: int = 1, *, recommender: str = "contextual") -> ExperimentSet:
+def define(
+    weight: int = 1, *, recommender: str = "contextual", parameter: str = "1"
+) -> ExperimentSet:
     return parse_experiments(
         f"""
         serving: E
@@ -27,7 +29,7 @@ def define(weight: int = 1, *, recommender: str = "contextual") -> ExperimentSet
           - name: E
             treatments:
               - {{name: C, recommender: random}}
-              - {{name: T1, recommender: {recommender}, weight: {weight}, parameters: {{a: 1}}}}
+              - {{name: T1, recommender: {recommender}, weight: {weight}, parameters: {{a: {parameter}}}}}
           - {{name: AA, treatments: [{{name: C}}, {{name: T1}}]}}
         """.encode()
     )
@@ -154,3 +156,13 @@ async def test_a_redis_that_is_away_is_tried_again(caplog: pytest.LogCaptureFixt
             while caplog.text.count("definitions not announced") < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert not watching.done()
+
+
+async def test_definitions_that_postgres_refuses_hold_up_no_others(
+    table: DefinitionTable, redis: Redis, database: PostgresServer
+) -> None:
+    refused = define(parameter=r'"\0"')
+    digests = await load(redis, (refused, 0), (define(), 1))
+    assert await table.copy() == 2
+    rows = await fetch_all(database.dsn, WINDOWS)
+    assert [row["digest"] for row in rows] == digests[1:]
