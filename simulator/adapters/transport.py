@@ -1,7 +1,8 @@
-"""HTTP to one service, over connections that are kept: `httpx`'s transport, and a shorter way."""
+"""HTTP to one service, over connections that are kept."""
 
 import asyncio
 from collections.abc import Collection
+from typing import Self
 
 import httpx
 
@@ -9,17 +10,11 @@ from simulator.adapters.connection import Connection, Reply
 from simulator.adapters.deadlines import Deadlines
 
 _KEEPALIVE_S = 4.0  # less than uvicorn's 5, so that no service closes a connection as we use it
-_OURS = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding"})
-_UNSUPPORTED = frozenset({"CONNECT", "HEAD"})  # whose answers end otherwise
 _MOST_PORT = 2**16 - 1
 
 
-class Transport(httpx.AsyncBaseTransport):
-    """Exchanges requests for answers; any number at once, each on a connection of its own.
-
-    `exchange` is what a listener's step takes. `httpx.AsyncClient(transport=...)` gives the rest of
-    httpx to whoever wants it; the time limit is the transport's own all the same.
-    """
+class Transport:
+    """Exchanges requests for answers; any number at once, each on a connection of its own."""
 
     def __init__(
         self,
@@ -66,7 +61,7 @@ class Transport(httpx.AsyncBaseTransport):
         """Send a request and read its answer; once, whatever happens.
 
         Args:
-            method: Any but HEAD and CONNECT.
+            method: Any but HEAD and CONNECT, whose answers end otherwise.
             target: Path and query, quoted.
             headers: But for those of the connection and the length.
             content: Its body.
@@ -90,22 +85,13 @@ class Transport(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"no answer within {self._timeout_s:g} s") from error
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Exchange as httpx's client does; as `exchange`.
+    async def __aenter__(self) -> Self:
+        """Be closed at the block's end."""
+        return self
 
-        Raises:
-            httpx.UnsupportedProtocol: If the request is to another service, or HEAD or CONNECT.
-        """
-        url = request.url
-        if (url.scheme, url.netloc) != (self._url.scheme, self._url.netloc):
-            raise httpx.UnsupportedProtocol(f"not a URL of {self._url}")
-        if request.method in _UNSUPPORTED:
-            raise httpx.UnsupportedProtocol(f"{request.method} is not supported")
-        headers = [header for header in request.headers.raw if header[0].lower() not in _OURS]
-        content = await request.aread()
-        reply = await self.exchange(request.method.encode(), url.raw_path, headers, content)
-        stream = httpx.ByteStream(reply.content)
-        return httpx.Response(reply.status, headers=reply.headers, stream=stream)
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections; one in use once its exchange ends."""

@@ -19,9 +19,7 @@ from tests.unit.logger.factories import fetch_all, fetch_value
 WINDOWS = "SELECT digest, valid_from, valid_until::text FROM definition_windows ORDER BY valid_from"
 
 
-def define(
-    weight: int = 1, *, recommender: str = "contextual", parameter: str = "1"
-) -> ExperimentSet:
+def define(weight: int = 1, *, recommender: str = "contextual", value: str = "1") -> ExperimentSet:
     return parse_experiments(
         f"""
         serving: E
@@ -29,7 +27,10 @@ def define(
           - name: E
             treatments:
               - {{name: C, recommender: random}}
-              - {{name: T1, recommender: {recommender}, weight: {weight}, parameters: {{a: {parameter}}}}}
+              - name: T1
+                recommender: {recommender}
+                weight: {weight}
+                parameters: {{a: {value}}}
           - {{name: AA, treatments: [{{name: C}}, {{name: T1}}]}}
         """.encode()
     )
@@ -161,7 +162,7 @@ async def test_a_redis_that_is_away_is_tried_again(caplog: pytest.LogCaptureFixt
 async def test_definitions_that_postgres_refuses_hold_up_no_others(
     table: DefinitionTable, redis: Redis, database: PostgresServer
 ) -> None:
-    refused = define(parameter=r'"\0"')
+    refused = define(value=r'"\0"')
     digests = await load(redis, (refused, 0), (define(), 1))
     assert await table.copy() == 2
     rows = await fetch_all(database.dsn, WINDOWS)
