@@ -69,6 +69,19 @@ async def test_a_node_that_is_away_is_no_matter_at_the_start(cluster: Cluster) -
     redis.close()
 
 
+async def test_a_silent_node_keeps_one_question_from_the_others_and_no_second(
+    redis: RedisClusterConnection, cluster: Cluster
+) -> None:
+    cluster.nodes[0].freeze()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await redis.execute("PING")
+        assert await redis.execute("PING") == b"PONG"
+    finally:
+        cluster.nodes[0].thaw()
+
+
 async def test_without_any_node_a_command_fails_at_once() -> None:
     redis = RedisClusterConnection([f"redis://127.0.0.1:{free_port()}/0"])
     for words in (("GET", KEY), ("PING",)):

@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from redis.exceptions import RedisError
 from deploy.local.servers import ValkeyServer
 from shared.artifacts import LATEST_KEY
 from shared.redis_client import create_redis
+from shared.redis_place import parse_redis_url
+from shared.slot_connection import Directory
 from tests.cluster import Cluster, make_nodes
 from tests.conftest import free_port, running
 
@@ -68,6 +72,35 @@ async def test_a_client_follows_its_slot_and_outlives_its_node(cluster: Cluster)
         owner.start()
         await asyncio.to_thread(cluster.wait_until_whole)
         assert await redis.get(LATEST_KEY) == b"v3"
+
+
+async def test_a_node_that_is_cut_off_with_an_old_map_is_not_asked_twice_in_a_row(
+    cluster: Cluster,
+) -> None:
+    here = ("127.0.0.1", cluster.owner_of(LATEST_KEY).port)
+    async with telling_all_slots(free_port()) as cut_off:
+        url = f"redis://127.0.0.1:{cut_off}"
+        directory = Directory([url, *parse_redis_url(cluster.url).urls], LATEST_KEY)
+        assert await directory.find() == ("127.0.0.1", cut_off)
+        assert await directory.find() == here
+
+
+@contextlib.asynccontextmanager
+async def telling_all_slots(port: int) -> AsyncIterator[int]:
+    """Answer as a node that believes it has all slots."""
+    slots = f"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n".encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while n_words := int((await reader.readuntil(b"\r\n"))[1:]):
+                words = [(await reader.readuntil(b"\r\n"))[1:] for _ in range(2 * n_words)][1::2]
+                replies = {b"LUSTER": slots, b"ELLO": b"%1\r\n+proto\r\n:3\r\n"}
+                writer.write(replies.get(words[0].strip(), b"+OK\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    async with server:
+        yield port
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
