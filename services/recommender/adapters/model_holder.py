@@ -210,7 +210,8 @@ class ModelHolder:
             async with self._connect() as redis:
                 return await work(redis)
 
-        return await asyncio.to_thread(asyncio.run, connect_and_work())
+        # Made in the thread: a stop may come before it begins.
+        return await asyncio.to_thread(lambda: asyncio.run(connect_and_work()))
 
     @contextlib.asynccontextmanager
     async def _connect(self) -> AsyncIterator[Redis]:
