@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from shared.event_stream import Entry, EventStream, RedisEventStream, StreamLag
 from shared.redis_client import TIMEOUT_S, create_redis
 from shared.redis_place import make_tags, parse_redis_url
+from shared.tasks import end
 
 T = TypeVar("T")
 REST_S = 1.0  # that a shard which failed is left alone
@@ -154,9 +155,7 @@ class ShardedEventStream:
 
     async def close(self) -> None:
         """Give up the reads under way; what they got stays pending."""
-        for task in self._reads.values():
-            task.cancel()
-        await asyncio.gather(*self._reads.values(), return_exceptions=True)
+        await asyncio.gather(*map(end, self._reads.values()))
         self._reads.clear()
         for client in self._clients:
             await client.aclose()
