@@ -7,15 +7,12 @@ symmetric. The p-value is the same: Welch's test of the difference.
 """
 
 import dataclasses
-import math
-
-import numpy as np
-import numpy.typing as npt
 
 from analysis.core.distributions import t_quantile, two_sided_t_p_value
 from analysis.core.moments import MetricAggregate, adjust_for_history
 from analysis.core.planning import estimate_power, minimum_detectable_pct
 from analysis.core.sequential import estimate_anytime
+from analysis.core.welch import analyze, finite
 
 Floats = npt.NDArray[np.float64]
 
@@ -153,64 +150,12 @@ def _with_cuped(
         cuped_lower_pct=lower,
         cuped_upper_pct=upper,
         cuped_p_value=p_value,
-        cuped_reduction_pct=_finite(100 * (1 - after / before)) if before else None,
+        cuped_reduction_pct=finite(100 * (1 - after / before)) if before else None,
     )
 
 
 def _squared_error(control: MetricAggregate, treated: MetricAggregate) -> float:
     return sum((arm.variance or 0.0) / arm.n_users for arm in (control, treated))
-
-
-def analyze(
-    control: MetricAggregate, treated: MetricAggregate, *, alpha: float
-) -> tuple[float | None, float | None, float | None]:
-    """Return Welch's p-value and the bounds of the relative change in percent, each if defined."""
-    with np.errstate(all="ignore"):  # what overflows is not finite, and None
-        lower, upper = _ratio_bounds(control, treated, alpha=alpha)
-        p_value = _welch_p_value(control, treated)
-    if lower is None or upper is None:
-        lower = upper = None
-    return p_value, lower, upper
-
-
-def _ratio_bounds(
-    control: MetricAggregate, treated: MetricAggregate, *, alpha: float
-) -> tuple[float | None, float | None]:
-    """Return the bounds of the relative change in percent, each if defined.
-
-    The log of the ratio of means has the sum of their squared relative errors as its variance, to
-    the first order; its degrees of freedom are Welch's of these errors.
-
-    Source: Deng, Knoblich & Lu (2018), Applying the Delta Method in Metric Analytics.
-    """
-    arms = (control, treated)
-    n_users = np.array([arm.n_users for arm in arms], dtype=float)
-    means = np.array([arm.mean or 0.0 for arm in arms])
-    variances = np.array([arm.variance or 0.0 for arm in arms])
-    if np.sign(means).prod() <= 0:
-        return None, None
-    errors = variances / means / means / n_users
-    n_free = _welch_freedom(errors, n_users)
-    half_width = t_quantile(1 - alpha / 2, n_free) * np.sqrt(errors.sum())
-    bounds = means[1] / means[0] * np.exp([-half_width, half_width])
-    return _finite(100 * (bounds[0] - 1)), _finite(100 * (bounds[1] - 1))
-
-
-def _welch_p_value(control: MetricAggregate, treated: MetricAggregate) -> float | None:
-    n_users = np.array([control.n_users, treated.n_users], dtype=float)
-    errors = np.array([control.variance or 0.0, treated.variance or 0.0]) / n_users
-    difference = (treated.mean or 0.0) - (control.mean or 0.0)
-    statistic = difference / np.sqrt(errors.sum())
-    return _finite(two_sided_t_p_value(statistic, _welch_freedom(errors, n_users)))
-
-
-def _welch_freedom(errors: Floats, n_users: Floats) -> float:
-    """Return the degrees of freedom of a difference whose arms have these squared errors.
-
-    Source: Welch (1947), The generalization of Student's problem.
-    """
-    shares = errors / errors.sum()  # the squares of tiny errors would be 0
-    return float(1 / (shares**2 / (n_users - 1)).sum())
 
 
 def _why_no_test(control: MetricAggregate, treated: MetricAggregate) -> str | None:
@@ -250,8 +195,4 @@ def _relative_change(control: float | None, treated: float | None) -> float | No
     """Return the change in percent of the control mean, if defined."""
     if not control or treated is None:
         return None
-    return _finite(100 * (treated / control - 1))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return finite(100 * (treated / control - 1))

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from analysis.core.distributions import normal_quantile
+from analysis.core.distributions import normal_critical
 
 Array = npt.NDArray[np.float64]
 
@@ -219,7 +219,7 @@ def summarise(
         alpha: The interval has level 1 - alpha.
     """
     value, error = _clustered_ratio(numerator, denominator, users)
-    half_width = normal_quantile(1 - alpha / 2) * error
+    half_width = normal_critical(alpha / 2) * error
     return OffPolicyEstimate(
         method=method,
         value=value,

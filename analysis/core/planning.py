@@ -2,7 +2,7 @@
 
 import math
 
-from analysis.core.distributions import normal_cdf, normal_quantile
+from analysis.core.distributions import normal_critical, normal_tail
 from analysis.core.moments import MetricAggregate
 
 POWER = 0.8  # usual; Cohen (1988), Statistical Power Analysis
@@ -25,9 +25,9 @@ def estimate_power(
     error = _relative_error(control, treated)
     if error is None:
         return None
-    critical = normal_quantile(1 - alpha / 2)
+    critical = normal_critical(alpha / 2)
     shift = abs(effect_pct) / 100 / error
-    return normal_cdf(shift - critical) + normal_cdf(-critical - shift)
+    return normal_tail(critical - shift) + normal_tail(critical + shift)
 
 
 def minimum_detectable_pct(
@@ -41,7 +41,7 @@ def minimum_detectable_pct(
     error = _relative_error(control, treated)
     if error is None:
         return None
-    quantiles = normal_quantile(1 - alpha / 2) + normal_quantile(power)
+    quantiles = normal_critical(alpha / 2) + normal_critical(1 - power)
     change = 100 * quantiles * error
     return change if math.isfinite(change) else None
 
@@ -63,7 +63,7 @@ def required_users(
     if not history.mean or history.variance is None or not effect_pct:
         return None
     difference = history.mean * effect_pct / 100
-    quantiles = normal_quantile(1 - alpha / 2) + normal_quantile(power)
+    quantiles = normal_critical(alpha / 2) + normal_critical(1 - power)
     n_users = 2 * history.variance * (quantiles / difference) ** 2
     return max(2, math.ceil(n_users)) if math.isfinite(n_users) else None
 

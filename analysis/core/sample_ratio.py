@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from analysis.core.distributions import chi_square_p_value
+from analysis.core.distributions import chi_square_tail
 
 # Checked at every look at every experiment: only a strong contradiction should alarm.
 # Source: Fabijan et al. (2019), Diagnosing Sample Ratio Mismatch in Online Controlled Experiments.
@@ -53,6 +53,6 @@ def check_sample_ratio(
     expected = {name: total_users * weight / total_weight for name, weight in weights.items()}
     if len(observed) < 2 or total_users == 0:
         return SampleRatio(observed, expected, p_value=None, mismatch=False)
-    statistic = sum((observed[name] - users) ** 2 / users for name, users in expected.items())
-    p_value = chi_square_p_value(statistic, len(observed) - 1)
+    statistic = sum((observed[name] - due) ** 2 / due for name, due in expected.items())
+    p_value = chi_square_tail(statistic, len(observed) - 1)
     return SampleRatio(observed, expected, p_value=p_value, mismatch=p_value < THRESHOLD)

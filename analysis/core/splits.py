@@ -1,12 +1,14 @@
 """A/A experiments without users: one arm's users split again and again, where no effect can be."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.core.effects import analyze
+from analysis.core.distributions import kolmogorov_tail
 from analysis.core.moments import RatioMoments, linearise
+from analysis.core.welch import analyze
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,8 +75,15 @@ def split_again(
         len(p_values),
         false_positives=share,
         error=float(np.sqrt(share * (1 - share) / len(p_values))),
-        uniformity=float(kstest(p_values, "uniform").pvalue),
+        uniformity=kolmogorov_tail(_distance_from_uniform(p_values), len(p_values)),
     )
+
+
+def _distance_from_uniform(values: Sequence[float]) -> float:
+    """Return the largest distance between the values' share below a number and that number."""
+    steps = np.arange(len(values) + 1) / len(values)
+    ordered = np.sort(values)
+    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
 
 
 def _moments(numerator: Floats, denominator: Floats) -> RatioMoments:

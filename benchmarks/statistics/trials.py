@@ -7,10 +7,11 @@ import numpy as np
 
 from analysis.core.adjustment import adjust_benjamini_hochberg, adjust_holm
 from analysis.core.decisions import Aggregates, Rule, decide
-from analysis.core.effects import Effect, analyze, estimate_effect
+from analysis.core.effects import Effect, estimate_effect
 from analysis.core.moments import adjust_for_history
 from analysis.core.sample_ratio import check_sample_ratio
 from analysis.core.sequential import estimate_anytime
+from analysis.core.welch import analyze
 from benchmarks.statistics.population import DAYS, METRICS, Floats, Integers, Population
 
 ALPHA = 0.05
