@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from analysis.core.comparison import Comparison
 from analysis.core.effects import Effect
 from analysis.core.metrics import BY_NAME
+from analysis.core.wording import describe_tick
 
 INK, MUTED, GRID = "#1f2430", "#8a909c", "#e4e7ec"
 GOOD, BAD, OPEN = "#1a7f5a", "#c23b3b", "#6b7280"
@@ -84,7 +85,7 @@ def _prepare(
             ticks.append(tick)
     axes.set_xticks(
         [math.log1p(tick / 100) for tick in ticks],
-        [f"{tick:+d}%" if tick else "0" for tick in ticks],
+        [describe_tick(tick) for tick in ticks],
         color=MUTED,
     )
     axes.set_xlim(*bounds)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from analysis.core.off_policy import OffPolicyEstimate
+from analysis.core.wording import NONE, describe_change
 from analysis.report import render_table
 
-COLUMNS = ("by", "value", "lower", "upper", "against logged %", "worth", "largest weight")
+COLUMNS = ("by", "value", "lower", "upper", "against logged", "worth", "largest weight")
 METHODS = {
     "ips": "inverse propensity",
     "snips": "self-normalised",
@@ -105,8 +106,9 @@ def _all(report: Report) -> Iterator[OffPolicyEstimate]:
 
 
 def _cells(estimate: OffPolicyEstimate, logged: OffPolicyEstimate | None) -> tuple[str, ...]:
-    is_other = logged is not None and estimate.method != "logged" and logged.value > 0
-    change = f"{100 * (estimate.value / logged.value - 1):+.1f}" if logged and is_other else "—"
+    change = NONE
+    if logged is not None and estimate.method != "logged" and logged.value > 0:
+        change = describe_change(100 * (estimate.value / logged.value - 1))
     return (
         METHODS[estimate.method],
         f"{estimate.value:.3f}",

@@ -6,6 +6,7 @@ from html import escape
 from analysis.core.comparison import Comparison
 from analysis.core.effects import Effect
 from analysis.core.metrics import BY_NAME
+from analysis.core.wording import NONE, describe_change, describe_interval
 from analysis.forest import draw_forest
 from analysis.notes import notes
 
@@ -42,7 +43,6 @@ COLUMNS = (
     "power",
     "detectable",
 )
-NONE = "—"
 
 
 def make_page(comparison: Comparison) -> str:
@@ -89,15 +89,15 @@ def _row(effect: Effect) -> str:
     cells = [
         effect.treatment,
         effect.metric,
-        _percent(effect.effect_pct),
-        _interval(effect.lower_pct, effect.upper_pct),
-        _interval(effect.anytime_lower_pct, effect.anytime_upper_pct),
-        _interval(effect.cuped_lower_pct, effect.cuped_upper_pct),
+        describe_change(effect.effect_pct),
+        describe_interval(effect.lower_pct, effect.upper_pct),
+        describe_interval(effect.anytime_lower_pct, effect.anytime_upper_pct),
+        describe_interval(effect.cuped_lower_pct, effect.cuped_upper_pct),
         _number(effect.control_mean),
         _number(effect.treatment_mean),
         *(_p_value(p) for p in (effect.p_value, effect.p_holm, effect.anytime_p_value)),
         NONE if effect.power is None else f"{100 * effect.power:.0f}%",
-        NONE if effect.mde_pct is None else f"{effect.mde_pct:.1f}%",
+        describe_change(effect.mde_pct).removeprefix("+"),
     ]
     return f'<tr class="{_direction(effect)}">{_cells(cells)}</tr>'
 
@@ -111,14 +111,6 @@ def _direction(effect: Effect) -> str:
         return "open"
     is_higher = (effect.treatment_mean or 0.0) > (effect.control_mean or 0.0)
     return "better" if is_higher == BY_NAME[effect.metric].higher_is_better else "worse"
-
-
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{value:+z.2f}%"
-
-
-def _interval(lower: float | None, upper: float | None) -> str:
-    return NONE if lower is None or upper is None else f"{lower:+z.1f}% to {upper:+z.1f}%"
 
 
 def _number(value: float | None) -> str:

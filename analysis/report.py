@@ -16,16 +16,16 @@ from rich.text import Text
 from analysis.core.comparison import Comparison, sort_treatments
 from analysis.core.effects import Effect
 from analysis.core.metrics import BY_NAME
+from analysis.core.wording import NONE, describe_bounds, describe_change
 from analysis.notes import MISMATCH, notes
 
 FORMATS = ("text", "markdown", "json", "csv", "html", "png")
 WIDTH = 100  # where the output is not a terminal
-NONE = "—"
 ARM_COLUMNS = ("treatment", "users", "sessions", "events")
 EFFECT_COLUMNS = (
     "arm",
     "metric",
-    "effect %",
+    "effect",
     "lower",
     "upper",
     "control mean",
@@ -169,9 +169,8 @@ def _effect_cells(effect: Effect) -> tuple[str, ...]:
     return (
         effect.treatment,
         effect.metric,
-        _percent(effect.effect_pct),
-        _percent(effect.lower_pct),
-        _percent(effect.upper_pct),
+        describe_change(effect.effect_pct),
+        *describe_bounds(effect.lower_pct, effect.upper_pct),
         _mean(effect.control_mean),
         _mean(effect.treatment_mean),
         _p_value(effect.p_holm),
@@ -186,13 +185,6 @@ def _style(effect: Effect) -> str:
     control, treated = effect.control_mean or 0.0, effect.treatment_mean or 0.0
     is_good = (treated > control) == BY_NAME[effect.metric].higher_is_better
     return "green" if is_good else "red"
-
-
-def _percent(value: float | None) -> str:
-    if value is None:
-        return NONE
-    decimals = 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
-    return f"{value:+z,.{decimals}f}"
 
 
 def _mean(value: float | None) -> str:

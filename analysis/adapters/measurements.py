@@ -18,6 +18,7 @@ from analysis.adapters.queries import (
     USER_VALUES,
     USERS_PER_ARM,
 )
+from analysis.adapters.refreshing import Tell, refresh
 from analysis.core.comparison import Arm, Measurements
 from analysis.core.moments import MetricAggregate, RatioMoments, linearise
 
@@ -33,11 +34,14 @@ class DatabaseError(RuntimeError):
 
 
 @contextlib.asynccontextmanager
-async def open_database(dsn: str, *, refresh: bool = True) -> AsyncIterator[asyncpg.Connection]:
+async def open_database(
+    dsn: str, *, fresh: bool = True, tell: Tell | None = None
+) -> AsyncIterator[asyncpg.Connection]:
     """Open a read-only connection that sees one moment: all its queries agree.
 
     Before that it brings the days of listening up to date with the events, if it may and
-    `refresh` says so: who may only read sees what the logger has brought up to date.
+    `fresh` says so: who may only read sees what the logger has brought up to date. `tell` hears
+    how far that is, if it takes long.
 
     Raises:
         DatabaseError: If Postgres is away, refuses, or has not been migrated.
@@ -48,9 +52,9 @@ async def open_database(dsn: str, *, refresh: bool = True) -> AsyncIterator[asyn
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"no Postgres: {_first_line(error)}") from error
     try:
-        if refresh:
+        if fresh:
             with contextlib.suppress(*NOT_ALLOWED):
-                await connection.execute("SELECT refresh_listening_days()")
+                await refresh(connection, dsn, tell=tell)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
     except (asyncpg.UndefinedFunctionError, asyncpg.UndefinedTableError) as error:

@@ -15,7 +15,7 @@ from analysis.adapters.measurements import (
     fetch_user_values,
     open_database,
 )
-from analysis.commands.options import FAILED, add_data_arguments, fail, level
+from analysis.commands.options import FAILED, add_data_arguments, fail, level, tell_progress
 from analysis.core.comparison import CONTROL
 from analysis.core.metrics import METRICS
 from analysis.core.splits import SplitResult, split_again
@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _fetch(options: argparse.Namespace) -> dict[str, UserValues]:
-    async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+    async with open_database(
+        options.dsn or Settings().postgres_dsn, tell=tell_progress
+    ) as connection:
         return await fetch_user_values(
             connection,
             options.experiment,

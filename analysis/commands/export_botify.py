@@ -5,6 +5,7 @@ import sys
 
 from analysis.adapters.botify_log import STANDARD, open_output, stream_lines
 from analysis.adapters.measurements import open_database
+from analysis.commands.options import tell_progress
 from analysis.core.botify_log import encode_lines
 from analysis.settings import Settings
 
@@ -17,7 +18,9 @@ async def export(options: argparse.Namespace) -> None:
         OSError: If the file cannot be written.
     """
     n_lines = 0
-    async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+    async with open_database(
+        options.dsn or Settings().postgres_dsn, tell=tell_progress
+    ) as connection:
         with open_output(options.to) as output:
             lines = stream_lines(connection, since=options.since, until=options.until)
             async for some in lines:

@@ -26,7 +26,7 @@ async def export(options: argparse.Namespace) -> None:
 
     since, until = (_check_midnight(bound) for bound in (options.since, options.until))
     files = EventFiles(options.to)
-    async with open_database(options.dsn or Settings().postgres_dsn, refresh=False) as connection:
+    async with open_database(options.dsn or Settings().postgres_dsn, fresh=False) as connection:
         counts = await count_events_by_day(
             connection, since=since, until=until, share=options.share
         )

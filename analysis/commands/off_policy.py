@@ -10,7 +10,14 @@ import asyncpg
 from analysis.adapters.exposures import SessionLog, fetch_sessions, fetch_tracks
 from analysis.adapters.measurements import DatabaseError, open_database
 from analysis.adapters.models import ModelError
-from analysis.commands.options import FAILED, WRONG_USAGE, add_data_arguments, fail, level
+from analysis.commands.options import (
+    FAILED,
+    WRONG_USAGE,
+    add_data_arguments,
+    fail,
+    level,
+    tell_progress,
+)
 from analysis.commands.policy import Policy, add_policy_arguments, find_policy
 from analysis.core.comparison import CONTROL
 from analysis.core.exposures import Tracks
@@ -60,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _run(options: argparse.Namespace) -> Report:
-    async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+    async with open_database(
+        options.dsn or Settings().postgres_dsn, tell=tell_progress
+    ) as connection:
         tracks = await fetch_tracks(connection)
         if tracks is None:
             raise NothingToSayError("the database has no catalogue yet: the logger copies it")

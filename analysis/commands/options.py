@@ -21,6 +21,11 @@ def fail(message: str, *, code: int) -> int:
     return code
 
 
+def tell_progress(progress: str) -> None:
+    """Say why one waits."""
+    print(f"analysis: summing up new events: {progress}", file=sys.stderr, flush=True)
+
+
 def time(text: str) -> datetime:
     """Parse a time; without a zone it is UTC."""
     try:

@@ -7,15 +7,23 @@ import sys
 from collections.abc import Mapping
 
 from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
-from analysis.commands.options import FAILED, WRONG_USAGE, add_data_arguments, fail, level
+from analysis.commands.options import (
+    FAILED,
+    WRONG_USAGE,
+    add_data_arguments,
+    fail,
+    level,
+    tell_progress,
+)
 from analysis.core.comparison import CONTROL, Measurements
 from analysis.core.metrics import METRICS
 from analysis.core.moments import MetricAggregate
 from analysis.core.planning import minimum_detectable_pct, required_users
+from analysis.core.wording import NONE, describe_change
 from analysis.report import render_table
 from analysis.settings import Settings
 
-COLUMNS = ("metric", "users", "mean", "deviation", "users needed", "detectable %")
+COLUMNS = ("metric", "users", "mean", "deviation", "users needed", "detectable")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,44 +59,61 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _fetch(options: argparse.Namespace) -> Measurements:
-    async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+    async with open_database(
+        options.dsn or Settings().postgres_dsn, tell=tell_progress
+    ) as connection:
         return await fetch_measurements(
             connection, options.experiment, since=options.since, until=options.until
         )
 
 
 def _print(history: Mapping[str, MetricAggregate], options: argparse.Namespace) -> None:
-    plans = [
-        {
-            "metric": name,
-            "n_users": value.n_users,
-            "mean": value.mean,
-            "deviation": None if value.variance is None else value.variance**0.5,
-            "required_users": required_users(
-                value, effect_pct=options.worthwhile, alpha=options.alpha, power=options.power
-            ),
-            "detectable_pct": minimum_detectable_pct(
-                value, value, alpha=options.alpha, power=options.power
-            ),
-        }
-        for name, value in history.items()
-    ]
+    needed, detectable = {}, {}
+    for name, value in history.items():
+        needed[name] = required_users(
+            value, effect_pct=options.worthwhile, alpha=options.alpha, power=options.power
+        )
+        detectable[name] = minimum_detectable_pct(
+            value, value, alpha=options.alpha, power=options.power
+        )
     if options.format == "json":
+        plans = [
+            {
+                "metric": name,
+                "n_users": value.n_users,
+                "mean": value.mean,
+                "deviation": _deviation(value),
+                "required_users": needed[name],
+                "detectable_pct": detectable[name],
+            }
+            for name, value in history.items()
+        ]
         print(json.dumps(plans, indent=2))
         return
-    formats = ("", ",d", ",.3f", ",.3f", ",d", ",.2f")
     rows = [
-        tuple(
-            "—" if cell is None else format(cell, how)
-            for cell, how in zip(plan.values(), formats, strict=True)
+        (
+            name,
+            _cell(value.n_users, ",d"),
+            _cell(value.mean, ",.3f"),
+            _cell(_deviation(value), ",.3f"),
+            _cell(needed[name], ",d"),
+            describe_change(detectable[name]).removeprefix("+"),
         )
-        for plan in plans
+        for name, value in history.items()
     ]
     render_table(COLUMNS, rows, output_format=options.format, output=sys.stdout)
     print(
         f"\nUsers needed in each arm to see a change of {options.worthwhile:g}% with probability "
         f"{options.power:g}, and the change seen with as many as there are. Over as many days."
     )
+
+
+def _deviation(value: MetricAggregate) -> float | None:
+    return None if value.variance is None else value.variance**0.5
+
+
+def _cell(value: float | None, how: str) -> str:
+    return NONE if value is None else format(value, how)
 
 
 def _percent(text: str) -> float:

@@ -16,7 +16,14 @@ from analysis.adapters.measurements import (
     fetch_users_per_arm,
     open_database,
 )
-from analysis.commands.options import FAILED, WRONG_USAGE, add_data_arguments, fail, level
+from analysis.commands.options import (
+    FAILED,
+    WRONG_USAGE,
+    add_data_arguments,
+    fail,
+    level,
+    tell_progress,
+)
 from analysis.commands.rule import add_rule_arguments, make_rule
 from analysis.core.comparison import (
     CONTROL,
@@ -71,7 +78,9 @@ def run(options: argparse.Namespace) -> int:
 
 async def _run(options: argparse.Namespace) -> int:
     rule = make_rule(options)
-    async with open_database(options.dsn or Settings().postgres_dsn) as connection:
+    async with open_database(
+        options.dsn or Settings().postgres_dsn, tell=tell_progress
+    ) as connection:
         windows = await fetch_windows(connection)
         if options.experiment is None:
             return _list(await fetch_users_per_arm(connection), windows, options)

@@ -13,6 +13,7 @@ from analysis.core.metrics import BY_NAME
 from analysis.core.moments import MetricAggregate, adjust_for_history
 from analysis.core.sample_ratio import SampleRatio
 from analysis.core.sequential import AnytimeInterval, estimate_anytime
+from analysis.core.wording import describe_interval
 
 Action = Literal["ship", "stop", "continue"]
 Aggregates = Mapping[tuple[str, str], MetricAggregate]
@@ -198,4 +199,4 @@ def _gain(interval: AnytimeInterval, metric: str) -> tuple[float, float]:
 
 
 def _describe(interval: AnytimeInterval) -> str:
-    return f"({interval.lower_pct:+.1f}% to {interval.upper_pct:+.1f}%)"
+    return f"({describe_interval(interval.lower_pct, interval.upper_pct)})"

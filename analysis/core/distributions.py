@@ -92,7 +92,8 @@ def kolmogorov_tail(distance: float, n_values: int) -> float:
     scaled = (root + 0.12 + 0.11 / root) * distance
     if scaled < 0.2:
         return 1.0  # to 12 digits; the series converges slowly there
-    terms = ((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
+    signs = (1.0, -1.0)
+    terms = (signs[k % 2] * math.exp(-2 * ((k + 1) * scaled) ** 2) for k in range(100))
     return min(max(2 * sum(terms), 0.0), 1.0)
 
 

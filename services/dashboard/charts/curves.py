@@ -3,11 +3,13 @@
 import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.core.timeline import EffectAt
+from analysis.core.wording import FACTOR_FROM_PCT, describe_tick
 from services.dashboard.charts.dates import tell_time, to_days
 from services.dashboard.charts.theme import (
     ACCENT,
@@ -35,22 +37,23 @@ def draw_effects(curves: EffectCurves, size: Size, *, title: str) -> str:
         title: Says what is drawn.
     """
     with drawing(size) as (figure, (axes,)):
-        axes.axhline(0, color=MUTED, linewidth=1.2)
+        tell = _unit(curves)
+        axes.axhline(tell.of(0.0), color=MUTED, linewidth=1.2)
         ends = []
         for number, (name, points) in enumerate(curves, start=1):
             known = [point for point in points if point.effect.anytime_lower_pct is not None]
             if len(known) < 2:
                 continue
             colour = arm_colour(number)
-            _draw_band(axes, known, colour=colour)
+            _draw_band(axes, known, colour=colour, tell=tell)
             x = to_days([known[-1].at])[0]
-            ends.append((name, colour, x, known[-1].effect.effect_pct or 0.0))
+            ends.append((name, colour, x, tell.of(known[-1].effect.effect_pct)))
         if not ends:
             return ""
-        _limit(axes, curves)
+        _limit(axes, curves, tell)
         tell_time(axes, n_ticks=_n_ticks(size))
         axes.margins(x=0.02)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:+,g}%" if value else "0")
+        axes.yaxis.set_major_formatter(lambda value, _: tell.write(value))
         axes.locator_params(axis="y", nbins=6)
         _name_lines(axes, ends)
         return to_svg(figure, size, title=title)
@@ -91,22 +94,48 @@ def draw_losses(epochs: tuple[int, ...], curves: Curves, size: Size) -> str:
         return to_svg(figure, size, title=f"Loss by epoch: {', '.join(name for name, _ in curves)}")
 
 
-def _draw_band(axes: Axes, points: Sequence[EffectAt], *, colour: str) -> None:
+class _Unit(NamedTuple):
+    """In what an axis counts changes: percent, or factors where percent would be absurd."""
+
+    is_factor: bool
+
+    def of(self, percent: float | None) -> float:
+        """Return the place of a change."""
+        return 1 + (percent or 0.0) / 100 if self.is_factor else percent or 0.0
+
+    def write(self, value: float) -> str:
+        """Write a place."""
+        return f"×{value:,g}" if self.is_factor else describe_tick(value).replace("-", "−")
+
+
+def _unit(curves: EffectCurves) -> _Unit:
+    largest = max(
+        (point.effect.effect_pct or 0.0 for _, points in curves for point in _later(points)),
+        default=0.0,
+    )
+    return _Unit(largest >= FACTOR_FROM_PCT)
+
+
+def _later(points: Sequence[EffectAt]) -> Sequence[EffectAt]:
+    """Return the later two thirds: the first intervals are as wide as they like."""
+    return points[len(points) // 3 :]
+
+
+def _draw_band(axes: Axes, points: Sequence[EffectAt], *, colour: str, tell: _Unit) -> None:
     times = to_days(point.at for point in points)
-    lower = [point.effect.anytime_lower_pct or 0.0 for point in points]
-    upper = [point.effect.anytime_upper_pct or 0.0 for point in points]
-    middle = [point.effect.effect_pct or 0.0 for point in points]
+    lower = [tell.of(point.effect.anytime_lower_pct) for point in points]
+    upper = [tell.of(point.effect.anytime_upper_pct) for point in points]
+    middle = [tell.of(point.effect.effect_pct) for point in points]
     axes.fill_between(times, lower, upper, color=colour, alpha=0.16, linewidth=0)
     axes.plot(times, middle, color=colour, linewidth=2.2)
 
 
-def _limit(axes: Axes, curves: EffectCurves) -> None:
-    """Let the later half fill the height: the first intervals are as wide as they like."""
-    bounds = [0.0]
+def _limit(axes: Axes, curves: EffectCurves, tell: _Unit) -> None:
+    """Let the later two thirds fill the height."""
+    bounds = [tell.of(0.0)]
     for _, points in curves:
-        later = points[len(points) // 3 :]
-        bounds += [p.effect.anytime_lower_pct or 0.0 for p in later]
-        bounds += [p.effect.anytime_upper_pct or 0.0 for p in later]
+        bounds += [tell.of(point.effect.anytime_lower_pct) for point in _later(points)]
+        bounds += [tell.of(point.effect.anytime_upper_pct) for point in _later(points)]
     margin = 0.08 * (max(bounds) - min(bounds)) or 1.0
     axes.set_ylim(min(bounds) - margin, max(bounds) + margin)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from analysis.core.effects import Effect
+from analysis.core.wording import describe_tick
 from services.dashboard.charts.theme import (
     BAD,
     GOOD,
@@ -117,7 +118,7 @@ class _Scale:
         margin = 0.04 * (self._high - self._low)
         axes.set_xlim(self._low - margin, self._high + margin)
         if not self._is_log:
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:+,g}%" if value else "0")
+            axes.xaxis.set_major_formatter(lambda value, _: describe_tick(value))
             axes.locator_params(axis="x", nbins=n_ticks)
             return
         inside = [tick for tick in _TICKS if not self.is_beyond(tick)]
@@ -126,7 +127,7 @@ class _Scale:
         for tick in sorted(inside, key=abs):
             if all(abs(self._transform(tick) - self._transform(each)) >= apart for each in kept):
                 kept.append(tick)
-        labels = [f"{tick:+,}%".replace("-", "−") if tick else "0" for tick in kept]
+        labels = [describe_tick(tick).replace("-", "−") for tick in kept]
         axes.set_xticks([self._transform(tick) for tick in kept], labels)
 
 

@@ -4,9 +4,9 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
-NONE = "—"
+from analysis.core.wording import NONE, describe_change, describe_interval
+
 _ACRONYMS = {"mse", "ndcg"}
-_LARGEST_PERCENT = 99_999  # beyond it a change says that nothing is known
 
 METRIC_NAMES = {
     "time": "Time",
@@ -27,20 +27,12 @@ METRIC_NAMES = {
 
 def format_percent(value: float | None) -> str:
     """Write a relative change, with its sign."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if abs(value) > _LARGEST_PERCENT:
-        sign = "> +" if value > 0 else "< −"
-        return f"{sign}{_LARGEST_PERCENT:,}%"
-    decimals = 2 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
-    return f"{value:+z,.{decimals}f}%".replace("-", "−")
+    return describe_change(value).replace("-", "−")
 
 
 def format_interval(bounds: tuple[float | None, float | None]) -> str:
     """Write an interval of a relative change."""
-    if None in bounds:
-        return NONE
-    return " to ".join(format_percent(bound) for bound in bounds)
+    return describe_interval(*bounds).replace("-", "−")
 
 
 def format_mean(value: float | None) -> str:

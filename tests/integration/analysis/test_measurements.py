@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from analysis.adapters import refreshing
 from analysis.adapters.measurements import DatabaseError, fetch_measurements, open_database
 from analysis.core.comparison import Arm, Measurements
 from deploy.local.servers import PostgresServer
@@ -385,6 +386,66 @@ async def test_refreshes_at_once_and_one_cut_short_leave_what_one_leaves(
         )
         assert wrong == []
         assert await several[0].fetchval("SELECT count(*) FROM experiment_listeners") == 20
+
+
+async def test_a_refresh_in_parts_leaves_what_one_of_everything_leaves(
+    database: PostgresServer,
+) -> None:
+    async with connect(database.dsn) as connection:
+        await insert(connection, make_requests(3, 20))
+        parts = await connection.fetchval("SELECT refresh_listening_days(events_per_part => 10)")
+        assert parts == 20
+        for table, function, arguments in (
+            ("listening_days", "listening_days_between", []),
+            ("experiment_listeners", "experiment_listeners_between", [EXPERIMENT]),
+        ):
+            names = "".join(f"${number}, " for number, _ in enumerate(arguments, start=1))
+            anew = f"SELECT * FROM {function}({names}'-infinity', 'infinity')"
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 20
+            assert await connection.fetch(f"{anew} EXCEPT SELECT * FROM {table}", *arguments) == []
+        assert await refresh(connection) == 0
+
+
+async def test_who_waits_for_a_refresh_hears_how_far_it_is(database: PostgresServer) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with connect(database.dsn) as busy, connect(database.dsn) as waiting:
+        await insert(busy, make_requests(3, 2))
+        under_way = busy.transaction()
+        await under_way.start()
+        await refresh(busy)
+        await busy.execute("SET application_name = 'segue refresh: 40%'")
+        task = asyncio.create_task(
+            refreshing.refresh(waiting, database.dsn, tell=heard.put_nowait, quiet_s=0)
+        )
+        assert await asyncio.wait_for(heard.get(), timeout=30) == "40%"
+        assert not task.done()
+        await under_way.commit()
+        await task
+
+
+async def test_a_refresh_says_how_far_it_is(database: PostgresServer) -> None:
+    async with connect(database.dsn) as connection:
+        await insert(connection, make_requests(3, 4))
+        # Nothing is committed in between: a trigger takes down the name at that moment.
+        await connection.execute(
+            """
+            CREATE TABLE seen (name text);
+            CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                INSERT INTO seen VALUES (current_setting('application_name'));
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER see AFTER INSERT ON listening_days EXECUTE FUNCTION see();
+            """
+        )
+        try:
+            await connection.execute("SELECT refresh_listening_days(1)")
+            seen = await connection.fetch("SELECT name FROM seen")
+            assert {row["name"] for row in seen} >= {"segue refresh: 0%", "segue refresh: 25%"}
+            after = await connection.fetchval("SELECT current_setting('application_name')")
+            assert "refresh" not in after
+        finally:
+            await connection.execute("DROP TABLE seen; DROP FUNCTION see CASCADE")
 
 
 async def test_a_database_from_another_cluster_is_made_anew_once(

@@ -110,7 +110,7 @@ _SUMS = ", ".join(
 )
 
 
-def _sum_up(days: str, named: str) -> str:
+def sum_up(days: str, named: str) -> str:
     return _SUM_UP.format(sums=_SUMS, days=days, named=named)
 
 
@@ -121,7 +121,7 @@ FUNCTIONS = f"""
 CREATE FUNCTION experiment_listeners_between(name text, since timestamptz, until timestamptz)
 RETURNS SETOF experiment_listeners
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-{_sum_up(_BETWEEN, _NAMED)}
+{sum_up(_BETWEEN, _NAMED)}
 $$;
 COMMENT ON FUNCTION experiment_listeners_between IS
     'What experiment_listeners holds, from the events of since <= occurred_at < until, as of now.';
@@ -129,7 +129,7 @@ COMMENT ON FUNCTION experiment_listeners_between IS
 CREATE FUNCTION experiment_listeners_of_days(name text, since date, until date)
 RETURNS SETOF experiment_listeners
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-{_sum_up(_OF_DAYS, _NAMED)}
+{sum_up(_OF_DAYS, _NAMED)}
 $$;
 COMMENT ON FUNCTION experiment_listeners_of_days IS
     'What experiment_listeners holds, from the sessions begun on the days since <= day < until.';
@@ -180,7 +180,7 @@ BEGIN
     GET DIAGNOSTICS n_rows = ROW_COUNT;
     DELETE FROM experiment_listeners AS old USING changed WHERE old.user_id = changed.user_id;
     INSERT INTO experiment_listeners
-    {_sum_up(_CHANGED_DAYS, _CHANGED_NAMED)};
+    {sum_up(_CHANGED_DAYS, _CHANGED_NAMED)};
     DROP TABLE changed;
     INSERT INTO listening_days_refreshed (refreshed_at, seen) VALUES (began_at, latest)
         ON CONFLICT (only_row) DO UPDATE
