@@ -1,13 +1,12 @@
-"""Claim: the images of the recommender, the logger and the simulator stay under 350 MB.
+"""Claim: all images but the trainer's stay under 350 MB.
 
 python -m benchmarks.image_sizes [SERVICE ...] [--base-mb 125] [--base-compressed-mb 45]
 
 Does, without a container engine, what each Dockerfile does: a fresh environment, the extra that it
 names with the locked versions, the code that it copies, `prune.py`. Then it imports the service
 from what is left. What python:3.11-slim adds is an assumption, not a measurement: the sizes that
-its registry publishes, unpacked and compressed. The dashboard (scipy and matplotlib) and the
-trainer (torch) are larger; torch comes from the index that pip is set up with, and one with CUDA
-makes a far larger trainer still.
+its registry publishes, unpacked and compressed. The trainer has
+torch, from the index that pip is set up with: one with CUDA makes it far larger still.
 """
 
 import argparse

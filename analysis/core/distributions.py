@@ -1,7 +1,7 @@
 """Tails and quantiles of the distributions by which tests judge.
 
-scipy has them all, and is a third of an image that needs nothing else of it (ADR 18). The tests
-hold each of these against scipy's.
+scipy has them all, and would be a third of an image that needs nothing else of it (ADR 4). The
+tests hold each of these against scipy's.
 """
 
 import math
