@@ -89,7 +89,7 @@ def _row(effect: Effect) -> str:
     cells = [
         effect.treatment,
         effect.metric,
-        describe_change(effect.effect_pct),
+        describe_change(effect.effect_pct, upper=effect.upper_pct),
         describe_interval(effect.lower_pct, effect.upper_pct),
         describe_interval(effect.anytime_lower_pct, effect.anytime_upper_pct),
         describe_interval(effect.cuped_lower_pct, effect.cuped_upper_pct),

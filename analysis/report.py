@@ -169,7 +169,7 @@ def _effect_cells(effect: Effect) -> tuple[str, ...]:
     return (
         effect.treatment,
         effect.metric,
-        describe_change(effect.effect_pct),
+        describe_change(effect.effect_pct, upper=effect.upper_pct),
         *describe_bounds(effect.lower_pct, effect.upper_pct),
         _mean(effect.control_mean),
         _mean(effect.treatment_mean),

@@ -11,11 +11,16 @@ FACTOR_FROM_PCT = 900.0  # ten times
 _LARGEST_FACTOR = 1_000_000  # beyond it a change says that nothing is known
 
 
-def describe_change(percent: float | None) -> str:
-    """Tell a relative change, given in percent of the control; a dash if there is none."""
+def describe_change(percent: float | None, *, upper: float | None = None) -> str:
+    """Tell a relative change; a dash if there is none.
+
+    Args:
+        percent: Of the control.
+        upper: Of the interval that stands beside it, whose unit it shares.
+    """
     if percent is None or not math.isfinite(percent):
         return NONE
-    if percent >= FACTOR_FROM_PCT:
+    if max(percent, percent if upper is None else upper) >= FACTOR_FROM_PCT:
         return describe_factor(1 + percent / 100)
     return f"{percent:+z.{2 if abs(percent) < 100 else 1}f}%"
 

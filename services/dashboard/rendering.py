@@ -59,7 +59,7 @@ class Pages:
         self._environment.globals["metric_names"] = formats.METRIC_NAMES
         self._environment.globals["describe_metric"] = formats.describe_metric
         self._environment.filters |= {
-            "percent": formats.format_percent,
+            "change": formats.format_change,
             "interval": formats.format_interval,
             "mean": formats.format_mean,
             "count": formats.format_count,

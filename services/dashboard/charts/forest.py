@@ -18,7 +18,7 @@ from services.dashboard.charts.theme import (
     drawing,
     to_svg,
 )
-from services.dashboard.core.formats import METRIC_NAMES, format_percent
+from services.dashboard.core.formats import METRIC_NAMES, format_change
 from services.dashboard.core.results import is_good
 
 _ROW, _GAP, _FRAME = 28.0, 12.0, 62.0  # pixels
@@ -48,7 +48,7 @@ def draw_forest(effects: tuple[Effect, ...], size: Size) -> str:
     with drawing(size, panels=heights) as (figure, axes):
         for each, group in zip(axes, panels, strict=True):
             _draw_panel(each, group, narrow=size.name == "narrow")
-        names = ", ".join(f"{e.treatment} {e.metric} {format_percent(e.effect_pct)}" for e in shown)
+        names = ", ".join(f"{e.treatment} {e.metric} {format_change(e.effect_pct)}" for e in shown)
         return to_svg(figure, size, title=f"Effects in percent of the control: {names}")
 
 

@@ -25,9 +25,9 @@ METRIC_NAMES = {
 }
 
 
-def format_percent(value: float | None) -> str:
-    """Write a relative change, with its sign."""
-    return describe_change(value).replace("-", "−")
+def format_change(value: float | None, upper: float | None = None) -> str:
+    """Write a relative change in the unit of its interval, whose upper end is `upper`."""
+    return describe_change(value, upper=upper).replace("-", "−")
 
 
 def format_interval(bounds: tuple[float | None, float | None]) -> str:

@@ -46,6 +46,12 @@ def test_both_ends_of_an_interval_are_told_in_one_unit() -> None:
     assert describe_interval(None, 20.0) == "—"
 
 
+def test_a_change_has_the_unit_of_the_interval_beside_it() -> None:
+    assert describe_change(37.19, upper=1030.0) == "×1.37"
+    assert describe_change(37.19, upper=90.0) == "+37.19%"
+    assert describe_change(37.19, upper=None) == "+37.19%"
+
+
 def test_ticks_are_short() -> None:
     assert [describe_tick(tick) for tick in (-90, 0, 50, 900, 49_900)] == [
         "-90%", "0", "+50%", "×10", "×500",

@@ -11,7 +11,7 @@ from services.dashboard.core import formats
 @given(st.floats() | st.none())
 def test_a_number_is_a_number_or_a_dash(value: float | None) -> None:
     written = [
-        formats.format_percent(value),
+        formats.format_change(value),
         formats.format_mean(value),
         formats.format_count(value),
         formats.format_share(value),
@@ -33,8 +33,8 @@ def test_a_number_is_a_number_or_a_dash(value: float | None) -> None:
         (2e9, ">×1,000,000"),
     ],
 )
-def test_percent(value: float | None, text: str) -> None:
-    assert formats.format_percent(value) == text
+def test_change(value: float | None, text: str) -> None:
+    assert formats.format_change(value) == text
 
 
 @pytest.mark.parametrize(
