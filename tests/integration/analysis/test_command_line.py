@@ -93,7 +93,7 @@ async def test_an_experiment_is_shown_within_100_columns(
         assert any(f" {metric.name} " in line for line in lines)
     assert "Not measured, no user has them: retention, artists_per_session." in result.stdout
     time = next(line for line in lines if re.search(r"T1 +time ", line)).split()
-    assert time[:3] == ["T1", "time", "+0.00"]
+    assert time[:3] == ["T1", "time", "×1.00"]
     assert time[-5:] == ["2.000", "2.000", "1.000", "1.000", "no"]
     assert "Left out, seen under two treatments: 1 users with 5 events." in result.stdout
     assert "Sessions not closed yet: 1" in result.stdout
@@ -123,7 +123,7 @@ async def test_csv_has_a_row_per_treatment_and_metric(run: Run, known_log: Postg
 
 async def test_markdown_is_a_table(run: Run, known_log: PostgresServer) -> None:
     result = await run("RECOMMENDERS", "--format", "markdown", dsn=known_log.dsn)
-    assert "| T1 | time | +0.00 |" in result.stdout
+    assert "| T1 | time | ×1.00 |" in result.stdout
     assert result.stdout.startswith("## RECOMMENDERS\n")
 
 

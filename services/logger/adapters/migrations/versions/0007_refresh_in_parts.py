@@ -16,10 +16,10 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# From events to rows of listening_days. One sort of narrow rows, by one number for listener and
-# track, tells what was heard before on the day; the sort within a listener, by session and artist,
-# is short, and lets count(DISTINCT artist) take its rows as they come. A listener's track of one
-# millisecond in two sessions is a repeat in one of them, in a fixed order.
+# From events to rows of listening_days. A sort of narrow rows, by one number for listener and track,
+# tells what was heard before on the day; one by session, which is compared fast, lets
+# count(DISTINCT artist) take its rows as they come. A listener's track of one millisecond in two
+# sessions is a repeat in one of them, in a fixed order.
 SUM_UP = """
     SELECT user_id, (first_at AT TIME ZONE 'UTC')::date AS day, experiments,
            min(first_at) AS first_at, max(last_at) AS last_at,
@@ -56,7 +56,7 @@ SUM_UP = """
             FROM {events}
         ) AS heard
         LEFT JOIN tracks USING (track_id)
-        GROUP BY user_id, session_id, experiments
+        GROUP BY session_id, user_id, experiments
     ) AS session
     {where}
     GROUP BY user_id, (first_at AT TIME ZONE 'UTC')::date, experiments
@@ -106,7 +106,6 @@ DECLARE
     began_at timestamptz;
     earlier  pg_snapshot;
     latest   pg_snapshot;
-    n_events bigint;
     n_parts  bigint;
     n_new    bigint;
     n_rows   bigint := 0;
@@ -129,8 +128,8 @@ BEGIN
                AND stored_in < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
                AND NOT pg_visible_in_snapshot(stored_in::text::xid8, earlier))
         GROUP BY user_id;
-    SELECT coalesce(sum(news.n_events), 0) INTO n_events FROM news;
-    n_parts := least(1 + n_events / events_per_part, most_parts);
+    SELECT least(1 + sum(n_events)::bigint / events_per_part, most_parts, count(*))
+        INTO n_parts FROM news;
     INSERT INTO listeners_with_news SELECT user_id, since FROM news;
     ANALYZE listeners_with_news;
     FOR part IN
