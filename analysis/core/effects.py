@@ -8,13 +8,10 @@ symmetric. The p-value is the same: Welch's test of the difference.
 
 import dataclasses
 
-from analysis.core.distributions import t_quantile, two_sided_t_p_value
 from analysis.core.moments import MetricAggregate, adjust_for_history
 from analysis.core.planning import estimate_power, minimum_detectable_pct
 from analysis.core.sequential import estimate_anytime
 from analysis.core.welch import analyze, finite
-
-Floats = npt.NDArray[np.float64]
 
 WORTHWHILE_PCT = 5.0  # the change that an experiment is run for, unless said otherwise
 

@@ -66,8 +66,6 @@ def split_again(
             p_values.append(p_value)
     if not p_values:
         return SplitResult(metric, len(numerator), 0)
-    from scipy.stats import kstest  # takes a second to import, which only this command pays
-
     share = float(np.mean(np.array(p_values) < alpha))
     return SplitResult(
         metric,

@@ -16,8 +16,8 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# From events to rows of listening_days. A sort of narrow rows, by one number for listener and track,
-# tells what was heard before on the day; one by session, which is compared fast, lets
+# From events to rows of listening_days. One sort of narrow rows, by a number of listener and track,
+# tells what was heard before on the day; another by session, which is compared fast, lets
 # count(DISTINCT artist) take its rows as they come. A listener's track of one millisecond in two
 # sessions is a repeat in one of them, in a fixed order.
 SUM_UP = """
