@@ -17,8 +17,8 @@ branch_labels = None
 depends_on = None
 
 # From events to rows of listening_days. One sort of narrow rows, by a number of listener and track,
-# tells what was heard before on the day; another by session, which is compared fast, lets
-# count(DISTINCT artist) take its rows as they come. A listener's track of one millisecond in two
+# tells what was heard before on the day; another by session lets count(DISTINCT artist) take its
+# rows as they come. A listener's track of one millisecond in two
 # sessions is a repeat in one of them, in a fixed order.
 SUM_UP = """
     SELECT user_id, (first_at AT TIME ZONE 'UTC')::date AS day, experiments,
@@ -56,7 +56,7 @@ SUM_UP = """
             FROM {events}
         ) AS heard
         LEFT JOIN tracks USING (track_id)
-        GROUP BY session_id, user_id, experiments
+        GROUP BY user_id, session_id, experiments
     ) AS session
     {where}
     GROUP BY user_id, (first_at AT TIME ZONE 'UTC')::date, experiments
