@@ -12,6 +12,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 from redis.asyncio import Redis
 
+from analysis.core.wording import describe_change
 from deploy.local.servers import PostgresServer, ValkeyServer
 from services.dashboard.app import create_app
 from services.dashboard.settings import Settings
@@ -70,7 +71,8 @@ async def test_results_are_those_of_the_command_line(
     for effect in expected["effects"]:
         (row,) = re.findall(rf'data-metric="{effect["metric"]}".*?</tr>', page, re.DOTALL)
         if effect["effect_pct"] is not None:
-            assert f"{effect['effect_pct']:+z.2f}".replace("-", "−")[:5] in row
+            change = describe_change(effect["effect_pct"], upper=effect["upper_pct"])
+            assert f">{change.replace('-', '−')}<" in row
 
 
 async def test_without_data_every_page_says_so(client: httpx.AsyncClient) -> None:
