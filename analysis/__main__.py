@@ -5,7 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from analysis.commands import aa, export, import_log, off_policy, plan, results
+from analysis.commands.options import WRONG_USAGE, fail
+from shared.settings import describe_invalid_settings
 
 COMMANDS = {
     "results": results,
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+    except ValidationError as error:
+        return fail(describe_invalid_settings(error), code=WRONG_USAGE)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from pydantic import ValidationError
+
 from deploy.commands import run_module
 from deploy.display import create_console
 from deploy.services import train, wait_for_logger
 from deploy.settings import DemoSettings
 from deploy.steps import Show, Step, run_steps
 from shared.exposure import make_authorization
+from shared.settings import describe_invalid_settings
 
 EXPERIMENT = "CONTEXTUAL"
 RECIPE = "session"  # its versions serve `contextual`, too
@@ -94,7 +97,11 @@ def _last(lines: Sequence[str]) -> str:
 
 def main() -> int:
     """Run the demonstration against the services that the environment names."""
-    settings = DemoSettings()
+    try:
+        settings = DemoSettings()
+    except ValidationError as error:
+        print(describe_invalid_settings(error), file=sys.stderr)
+        return 2
     return 0 if run_steps(demo_steps(settings, os.environ), create_console()) else 1
 
 

@@ -1,12 +1,13 @@
-"""`python -m deploy.reference [FOLDER]`: write docs/http, the HTTP reference, from the services.
+"""`python -m deploy.reference`: write the HTTP reference from what the services say of themselves.
 
-What each service says of itself in its OpenAPI document, as a page of Markdown.
+A page of Markdown for each service's OpenAPI document.
 """
 
+import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,13 @@ def _text(described: Json) -> str:
     return " ".join(str(described.get("description", "")).split()).replace("|", "\\|")
 
 
-def main(words: list[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """Write the pages."""
-    write_pages(Path(words[0]) if words else FOLDER)
+    parser = argparse.ArgumentParser(prog="python -m deploy.reference", description=__doc__)
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=FOLDER, help="to write to (docs/http)"
+    )
+    write_pages(parser.parse_args(words).folder)
     return 0
 
 

@@ -1,8 +1,9 @@
 """`python -m deploy.retrain`: order one training and follow it to its end, as at night."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 
-import httpx
 from pydantic import ValidationError
 
 from deploy.errors import DeployError
@@ -12,13 +13,18 @@ from shared.exposure import make_authorization
 from shared.settings import describe_invalid_settings
 
 
-def main() -> int:
+def main(words: Sequence[str] = ()) -> int:
     """Train.
 
     Returns:
         0 if a version was published, whether it serves or not; 1 if none was; 2 if a setting is
         wrong.
     """
+    argparse.ArgumentParser(
+        prog="python -m deploy.retrain",
+        description=f"{__doc__.partition(': ')[2]} {RetrainSettings.__doc__}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(words)
     shown: list[str] = []
 
     def show(progress: str) -> None:
@@ -38,8 +44,8 @@ def main() -> int:
     except ValidationError as error:
         print(describe_invalid_settings(error), file=sys.stderr)
         return 2
-    except (DeployError, httpx.HTTPError) as error:
-        print(str(error) or repr(error), file=sys.stderr)
+    except DeployError as error:
+        print(error, file=sys.stderr)
         return 1
     verdict = "serves" if trained.is_promoted else "does not serve"
     print(f"model version {trained.version}, {verdict}: {trained.reason}")
@@ -47,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

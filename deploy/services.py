@@ -1,8 +1,9 @@
 """What running Segue asks of its services: a training, and that everything has arrived."""
 
+import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import httpx
@@ -27,6 +28,16 @@ class Trained(NamedTuple):
     reason: str
 
 
+@contextlib.contextmanager
+def _telling_who_is_away() -> Iterator[None]:
+    """Turn what keeps a service from answering into an error that names its address."""
+    try:
+        yield
+    except httpx.RequestError as error:
+        raise StepError(f"{error.request.url}: {str(error) or repr(error)}") from error
+
+
+@_telling_who_is_away()
 def train(
     trainer_url: str,
     *,
@@ -47,7 +58,7 @@ def train(
         poll_s: Between two looks.
 
     Raises:
-        StepError: If the job is refused, fails, or takes too long.
+        StepError: If there is no trainer, or the job is refused, fails, or takes too long.
     """
     with httpx.Client(base_url=trainer_url, headers=headers, timeout=REQUEST_TIMEOUT_S) as client:
         answer = client.post("/train", json=order) if order else client.post("/train")
@@ -65,12 +76,14 @@ def train(
     return Trained(job["model_version"], promotion["is_promoted"], promotion["reason"])
 
 
+@_telling_who_is_away()
 def fetch_metrics(trainer_url: str, version: str) -> dict[str, float]:
     """Fetch the metrics of a model version's evaluation."""
     answer = httpx.get(f"{trainer_url}/models/{version}", timeout=REQUEST_TIMEOUT_S)
     return cast("dict[str, float]", _read(answer)["metrics"])
 
 
+@_telling_who_is_away()
 def wait_for_logger(
     logger_url: str, *, timeout_s: float, show: Show, poll_s: float = POLL_S
 ) -> int:
@@ -128,6 +141,7 @@ def count_fallbacks(recommender_url: str, recommender: str) -> int:
     return sum(int(float(number)) for name, number in found if name == recommender)
 
 
+@_telling_who_is_away()
 def _fetch_text(recommender_url: str) -> str:
     answer = httpx.get(f"{recommender_url}/metrics", timeout=REQUEST_TIMEOUT_S)
     if answer.is_error:
@@ -143,4 +157,7 @@ def _describe_progress(progress: Mapping[str, Any]) -> str:
 def _read(response: httpx.Response) -> dict[str, Any]:
     if response.is_error:
         raise StepError(f"{response.request.url} answers {response.status_code}: {response.text}")
-    return cast("dict[str, Any]", response.json())
+    try:
+        return cast("dict[str, Any]", response.json())
+    except ValueError as error:
+        raise StepError(f"{response.request.url} answers with no JSON") from error

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
@@ -39,9 +38,9 @@ def run_steps(steps: Sequence[Step], console: Console) -> bool:
         step_started_at = time.monotonic()
         try:
             outcome = _run_step(step, console)
-        except (DeployError, httpx.HTTPError) as error:
+        except DeployError as error:
             console.print(f"    [bold red]{escape(step.title)}: failed[/]")
-            console.print(str(error) or repr(error), markup=False)
+            console.print(str(error), markup=False)
             return False
         if outcome:
             console.print(outcome, markup=False)

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deploy.commands import CommandError, run_module
 from deploy.settings import DemoSettings
+from shared.settings import describe_invalid_settings
 
 
 def ensure_world(folder: Path, *, n_tracks: int, log: Path, environment: Mapping[str, str]) -> bool:
@@ -44,7 +47,10 @@ def main(arguments: list[str]) -> int:
             log=folder.with_suffix(".log"),
             environment=os.environ,
         )
-    except CommandError as error:
+    except ValidationError as error:
+        print(describe_invalid_settings(error), file=sys.stderr)
+        return 2
+    except (CommandError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{folder}: {'made' if is_new else 'is there'}")

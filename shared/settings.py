@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
@@ -41,7 +42,8 @@ class EnvironmentSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the files too; a variable and its file at once are a fault."""
-        return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
+        own = FileSource(settings_cls), VariableSource(settings_cls)
+        return init_settings, *own, dotenv_settings
 
 
 class RedisSettings(EnvironmentSettings):
@@ -100,7 +102,18 @@ class PostgresSettings(EnvironmentSettings):
         return self
 
 
-class FileSource(EnvSettingsSource):
+class VariableSource(EnvSettingsSource):
+    """The environment; text that should be JSON and is not is left to its field to refuse."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Decode what is JSON."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+class FileSource(VariableSource):
     """The environment's `*_FILE` variables, as if what the files hold stood in it."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from deploy.demo import demo_steps
@@ -26,6 +27,7 @@ from deploy.local.stack import (
 )
 from deploy.logs import show_logs
 from deploy.steps import Step, run_steps
+from shared.settings import describe_invalid_settings
 
 DONE, FAILED, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -37,10 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         stack = create_stack(parse_settings(read_environment()), console)
         return int(COMMANDS[options.command](stack, console, options))
+    except ValidationError as error:
+        return _refuse(describe_invalid_settings(error), USAGE)
     except SettingsError as error:
-        return _refuse(error, USAGE)
-    except DeployError as error:
-        return _refuse(error, FAILED)
+        return _refuse(str(error), USAGE)
+    except (DeployError, OSError) as error:  # a folder that cannot be written, say
+        return _refuse(str(error), FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -105,7 +109,8 @@ def run_logs(stack: Stack, _: Console, options: argparse.Namespace) -> int:
     """Show the ends of the log files."""
     names = [program.name for program in stack.programs]
     if options.service and options.service not in names:
-        raise SettingsError(f"no service is called {options.service!r}; there are {names}")
+        known = ", ".join(names)
+        raise SettingsError(f"no service is called {options.service!r}; there are {known}")
     paths = {name: stack.log(name) for name in ([options.service] if options.service else names)}
     show_logs(paths, n_lines=options.lines, follow=options.follow, write=_print_flushed)
     return DONE
@@ -166,10 +171,10 @@ def _describe(status: ProgramStatus, now: float) -> Sequence[str]:
     return status.program.name, status.word, str(pid or ""), uptime, str(status.program.port)
 
 
-def _refuse(error: Exception, status: int) -> int:
+def _refuse(message: str, status: int) -> int:
     console = create_console(stderr=True)
     console.print("[bold red]error:[/] ", end="")
-    console.print(str(error), markup=False)
+    console.print(message, markup=False)
     return status
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from services.dashboard.app import create_app
 from services.dashboard.settings import Settings
+from shared.definitions import InvalidExperimentsError
 from shared.exposure import ExposedError
 from shared.logs import configure_logging
 from shared.settings import describe_invalid_settings
@@ -23,6 +24,9 @@ def main() -> int:
         return 2
     except ExposedError as error:
         print(error, file=sys.stderr)
+        return 2
+    except InvalidExperimentsError as error:
+        print(f"experiments (SEGUE_DASHBOARD_EXPERIMENTS): {error}", file=sys.stderr)
         return 2
     uvicorn.run(
         app,

@@ -49,6 +49,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+def test_a_bad_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGUE_POSTGRES_PASSWORD_FILE", "/nowhere")
+    assert main([]) == 2
+    fault = "setting SEGUE_POSTGRES_PASSWORD_FILE: /nowhere: No such file or directory"
+    assert capsys.readouterr().err == f"analysis: {fault}\n"
+
+
 async def test_a_process_of_its_own_does_the_same(run: Run, known_log: PostgresServer) -> None:
     process = await asyncio.to_thread(
         subprocess.run,

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from deploy.commands import CommandError, run_module
+from deploy.demo import main as demonstrate
 from deploy.local.__main__ import main
 from deploy.local.settings import SERVERS, SERVICES, port_setting
+from deploy.world import main as make_world
 from tests.conftest import free_port
 
 
@@ -52,6 +54,30 @@ def test_a_bad_setting_is_named(
     monkeypatch.setenv("SEGUE_LOGGER_PORT", "many")
     assert main(["up"]) == 2
     assert "SEGUE_LOGGER_PORT" in capsys.readouterr().err
+
+
+def test_a_bad_setting_of_the_demonstration_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEGUE_DEMO_TRACKS", "many")
+    for command in (
+        lambda: main(["demo"]),
+        demonstrate,
+        lambda: make_world([str(tmp_path / "world")]),
+    ):
+        assert command() == 2
+        assert "setting tracks: Input should be a valid integer" in capsys.readouterr().err
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SEGUE_STATE", str(tmp_path / "file" / "state"))
+    assert main(["up"]) == 1
+    assert str(tmp_path / "file" / "state") in capsys.readouterr().err
+    assert make_world([str(tmp_path / "file" / "world")]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
 
 
 def test_clean_leaves_nothing(own_stack: Path) -> None:

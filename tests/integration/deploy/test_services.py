@@ -161,10 +161,34 @@ def test_a_nightly_training_without_a_trainer_fails_its_job(
 ) -> None:
     monkeypatch.setenv("SEGUE_RETRAIN_TRAINER_URL", "http://127.0.0.1:1")
     assert retrain() == 1
-    assert capsys.readouterr().err
+    assert capsys.readouterr().err == "http://127.0.0.1:1/train: [Errno 111] Connection refused\n"
+    monkeypatch.setenv("SEGUE_RETRAIN_TRAINER_URL", "trainer:5002")
+    assert retrain() == 1
+    assert "trainer:5002/train: Request URL" in capsys.readouterr().err
     monkeypatch.setenv("SEGUE_RETRAIN_TIMEOUT_S", "never")
     assert retrain() == 2
     assert capsys.readouterr().err.startswith("setting timeout_s:")
+    monkeypatch.delenv("SEGUE_RETRAIN_TIMEOUT_S")
+    monkeypatch.setenv("SEGUE_RETRAIN_ORDER", "session")
+    assert retrain() == 2
+    assert capsys.readouterr().err.startswith("setting order:")
+
+
+def test_a_nightly_training_takes_no_arguments(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEGUE_RETRAIN_TRAINER_URL", url)
+    with pytest.raises(SystemExit) as caught:
+        retrain(["--help"])
+    assert caught.value.code == 0
+    assert "SEGUE_RETRAIN_*" in capsys.readouterr().out
+    assert not Scripted.requests
+
+
+def test_whoever_answers_something_else_is_named(url: str) -> None:
+    Scripted.script += [(200, "<html>")]
+    with pytest.raises(StepError, match="/train answers with no JSON"):
+        ask_for_training(url)
 
 
 def test_the_metrics_of_a_version_are_the_trainers(url: str) -> None:

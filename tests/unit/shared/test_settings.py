@@ -20,6 +20,7 @@ class Settings(RedisSettings, PostgresSettings):
     model_config = SettingsConfigDict(env_prefix="SEGUE_TEST_", populate_by_name=True)
 
     size: int = Field(1, gt=0)
+    names: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -63,6 +64,13 @@ def test_a_fault_in_a_file_is_that_of_the_setting(
     (tmp_path / "size").write_text("none")
     monkeypatch.setenv("SEGUE_TEST_SIZE_FILE", str(tmp_path / "size"))
     assert read_fault().startswith("setting size:")
+
+
+def test_a_list_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_TEST_NAMES", '["a", "b"]')
+    assert Settings().names == ("a", "b")
+    monkeypatch.setenv("SEGUE_TEST_NAMES", "a, b")
+    assert read_fault().startswith("setting names: Input should be a valid tuple")
 
 
 @pytest.mark.parametrize(
