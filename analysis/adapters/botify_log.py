@@ -6,6 +6,7 @@ import mmap
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,16 +28,24 @@ SELECT message, occurred_at, user_id, track_id, time, latency::text::float8 AS l
        recommendation, experiments::text AS experiments
 FROM events
 WHERE occurred_at >= $1 AND occurred_at < $2
+  AND ($3::float8 = 1 OR abs(hashint4(user_id)::bigint) < $3 * 2147483648)
 ORDER BY event_id
 """
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def stream_lines(
-    connection: asyncpg.Connection, *, since: datetime | None, until: datetime | None
+    connection: asyncpg.Connection,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    share: float = 1.0,
 ) -> AsyncIterator[list[Line]]:
-    """Yield the events of since <= time < until as botify's lines, in order, some at a time."""
-    cursor: Any = await connection.cursor(EVENTS, since or ALWAYS, until or FOREVER)
+    """Yield the events of since <= time < until as botify's lines, in order, some at a time.
+
+    `share` is as in `count_events_by_day`.
+    """
+    cursor: Any = await connection.cursor(EVENTS, since or ALWAYS, until or FOREVER, share)
     while rows := await cursor.fetch(ROWS_AT_ONCE):
         yield [_make_line(row) for row in rows]
 
@@ -102,6 +111,8 @@ def open_input(name: str) -> Iterator[bytes]:
             yield gzip.decompress(path.read_bytes())
         except EOFError as error:
             raise OSError(0, "the gzip file is cut short", name) from error
+        except zlib.error as error:
+            raise OSError(0, f"the gzip file is damaged: {error}", name) from error
         return
     with path.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:

@@ -22,7 +22,9 @@ async def export(options: argparse.Namespace) -> None:
         options.dsn or Settings().postgres_dsn, tell=tell_progress
     ) as connection:
         with open_output(options.to) as output:
-            lines = stream_lines(connection, since=options.since, until=options.until)
+            lines = stream_lines(
+                connection, since=options.since, until=options.until, share=options.share
+            )
             async for some in lines:
                 output.write(encode_lines(some))
                 n_lines += len(some)

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,19 @@ async def test_an_export_goes_to_a_gzip_or_the_standard_output_within_times(
     assert 0 < len(late) < len(make_known_log())
 
 
+async def test_a_share_of_the_listeners_is_exported_as_wholes(
+    database: PostgresServer, tmp_path: Path
+) -> None:
+    async with connect(database.dsn) as connection:
+        rows = [row for user in range(400) for row in make_session(user, [1.0] * 3, experiments={})]
+        await insert(connection, rows)
+    assert await export(database, tmp_path / "some.json", "--share", "0.25") == 0
+    lines = (tmp_path / "some.json").read_bytes().splitlines()
+    users = Counter(json.loads(line)["user"] for line in lines)
+    assert 60 < len(users) < 140
+    assert set(users.values()) == {3}
+
+
 async def test_a_failed_export_leaves_what_was_there(
     known_log: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,13 +208,18 @@ async def test_many_bad_lines_are_counted_and_some_told(
     assert await fetch_value(database.dsn, "SELECT count(*) FROM dead_letters") == 1000
 
 
-@pytest.mark.parametrize("name", ["empty.json", "absent.json", "cut.json.gz", "no.json.gz"])
+@pytest.mark.parametrize(
+    "name", ["empty.json", "absent.json", "cut.json.gz", "no.json.gz", "damaged.json.gz"]
+)
 async def test_files_that_hold_nothing(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.json").touch()
     (tmp_path / "cut.json.gz").write_bytes(gzip.compress(b"{}\n" * 100)[:20])
     (tmp_path / "no.json.gz").write_bytes(b"plain")
+    damaged = bytearray(gzip.compress(b"{}\n" * 100))
+    damaged[10] ^= 0xFF
+    (tmp_path / "damaged.json.gz").write_bytes(damaged)
     code = await run("import", str(tmp_path / name), "--logger", "http://127.0.0.1:1")
     output = capsys.readouterr()
     if name == "empty.json":
