@@ -103,7 +103,7 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of a fault that lasts (10)")
     parser.add_argument("--concurrency", type=int, default=16, help="listeners at once (16)")
-    parser.add_argument("--format", choices=("table", "markdown"), default="table")
+    parser.add_argument("--format", choices=("text", "markdown"), default="text")
     parser.add_argument("--folder", type=Path, help="of the stack; deleted at the end")
     return parser
 

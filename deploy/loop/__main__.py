@@ -4,8 +4,9 @@ Exit status: 0 done; 1 failed; 2 wrong usage or settings.
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,7 @@ def _run(loop: Loop, arguments: argparse.Namespace, *, talk: Console, console: C
 
 
 def _show(loop: Loop, form: str, console: Console) -> None:
-    if form == "table":
+    if form == "text":
         console.width = max(console.width, TABLE_WIDTH)  # numbers cut short are of no use
         console.print(make_table(loop.days))
         return
@@ -102,7 +103,7 @@ def _assemble(plan: Plan, engine: Engine, theatre: Theatre) -> Loop:
 
 
 # Options that replace a part of the engine's plan: kind, least value, what they are.
-SIZES: dict[str, tuple[type, float, str]] = {
+SIZES: dict[str, tuple[type[int] | type[float], float, str]] = {
     "days": (int, 1, "days with a model"),
     "tracks": (int, 10, "of the world"),
     "users": (int, 1, "of the world"),
@@ -120,10 +121,20 @@ SIZES: dict[str, tuple[type, float, str]] = {
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.loop", description=__doc__)
     parser.add_argument("--engine", choices=sorted(PLANS), default="live")
-    parser.add_argument("--format", choices=FORMATS, default="table")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="PNG to write")
-    parser.add_argument("--state", type=Path, default=STATE, help="folder of the live stack")
-    parser.add_argument("--workers", type=int, default=2, help="processes that play in process")
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help=f"({FORMATS[0]})")
+    parser.add_argument(
+        "--picture", type=Path, default=PICTURE, metavar="FILE", help=f"PNG to write ({PICTURE})"
+    )
+    parser.add_argument(
+        "--state", type=Path, default=STATE, metavar="FOLDER", help=f"of the live stack ({STATE})"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_at_least(int, 1),
+        default=2,
+        metavar="N",
+        help="processes that play in process (2)",
+    )
     for name, (kind, least, summary) in SIZES.items():
         defaults = ", ".join(f"{engine} {getattr(plan, name)}" for engine, plan in PLANS.items())
         option = f"--{name.replace('_', '-')}"
@@ -133,12 +144,15 @@ def _create_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least(kind: type, least: float):  # type: ignore[no-untyped-def]
+def _at_least(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        value = kind(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"{text} is below {least:g}")
-        return value  # type: ignore[no-any-return]
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not {least:g} or more")
+        return value
 
     return parse
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from deploy.loop.days import tell
 from deploy.loop.measures import Day, Measured
 
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("text", "markdown", "csv", "json")
 
 # What is said of a training in the table; JSON has every metric.
 QUALITY = "leave_one_out_correlation"

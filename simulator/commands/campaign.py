@@ -25,15 +25,13 @@ from simulator.commands.tally import Tally
 from simulator.core.dynamics import EpisodeArray
 from simulator.days import Retraining, open_laboratory, retrain
 from simulator.live import episodes_of_day
-from simulator.settings import Settings, SettingsError
+from simulator.settings import Settings
 
 _INTERRUPTED = 130  # as a shell reports SIGINT
 
 
 def run_days(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Play days until they are over, an experiment is decided, a service fails or Ctrl-C."""
-    if arguments.recommender != "remote" and (arguments.retrain or arguments.until):
-        raise SettingsError("--retrain and --until take --recommender remote")
     run = Run(
         settings=settings,
         recommender=arguments.recommender,

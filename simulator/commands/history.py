@@ -14,6 +14,7 @@ from simulator.adapters.logger_client import Receipt, send_events
 from simulator.adapters.patient_http import PatientClient
 from simulator.adapters.progress import RunProgress
 from simulator.adapters.world_files import load_world
+from simulator.commands.options import http_url, positive
 from simulator.core.world import make_dynamics
 from simulator.history import make_events, play_history
 from simulator.settings import Settings
@@ -21,18 +22,34 @@ from simulator.settings import Settings
 _TIMEOUT_S = 60.0  # a chunk of thousands of rows, copied and committed
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
+def add_parser(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add the command.
+
+    Args:
+        commands: To add to.
+        common: Options that may also stand before the command.
+    """
     parser = commands.add_parser(
-        "history", help="send a plausible log of simple recommenders to the logger"
+        "history",
+        parents=[common],
+        help="send a plausible log of simple recommenders to the logger",
     )
-    parser.add_argument("--world", type=Path, help="default: from the settings")
-    parser.add_argument("--sessions", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--logger", metavar="URL", help="default: from the settings")
-    parser.add_argument("--day", type=date.fromisoformat, help="YYYY-MM-DD; default: yesterday")
-    parser.add_argument("--chunk", type=int, default=5_000, help="events per request")
-    parser.add_argument("--parallel", type=int, default=4, help="requests at once")
+    parser.add_argument("--world", type=Path, metavar="FOLDER", help="(the settings' one)")
+    parser.add_argument(
+        "--sessions", type=positive, default=100_000, metavar="N", help="to play (100,000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all of it (0)")
+    parser.add_argument("--logger", type=http_url, metavar="URL", help="(the settings' one)")
+    parser.add_argument("--day", type=_day, help="as 2026-03-10 (yesterday)")
+    parser.add_argument(
+        "--chunk", type=positive, default=5_000, metavar="N", help="events per request (5,000)"
+    )
+    parser.add_argument(
+        "--parallel", type=positive, default=4, metavar="N", help="requests at once (4)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -94,3 +111,10 @@ async def _send(
                 n_parallel=arguments.parallel,
                 on_receipt=lambda receipt: progress.advance(receipt.received),
             )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day as 2026-03-10") from None

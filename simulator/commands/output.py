@@ -49,13 +49,15 @@ class Recording:
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is shown and what is kept."""
     group = parser.add_argument_group("output")
-    group.add_argument("--format", choices=FORMATS, default="text", help="of the summary")
+    group.add_argument("--format", choices=FORMATS, default="text", help="of the summary (text)")
     group.add_argument(
         "--json", dest="format", action="store_const", const="json", help="--format json"
     )
     group.add_argument("--save", type=Path, metavar="FOLDER", help="keep the run, for `replay`")
     group.add_argument("--parquet", type=Path, metavar="FILE", help="a table of all playbacks")
-    group.add_argument("--picture", type=Path, metavar="FILE", help="reward curves, PNG or SVG")
+    group.add_argument(
+        "--picture", type=Path, metavar="FILE", help="reward curves: PNG, SVG or PDF"
+    )
 
 
 @contextmanager

@@ -14,9 +14,15 @@ from simulator.adapters.progress import RunProgress
 from simulator.adapters.saved_runs import SavedRun, SavedRunError, load_run
 from simulator.adapters.world_files import load_manifest, load_world
 from simulator.commands.comparison import Sides, show_comparison
+from simulator.commands.options import http_url, positive, refuse_idle
 from simulator.commands.output import Recording, add_output_options, open_recording
 from simulator.commands.playing import Run, Stage, play_here
-from simulator.commands.simulate import POLICIES, add_policy_options, make_policy
+from simulator.commands.simulate import (
+    POLICIES,
+    add_policy_options,
+    check_policy_options,
+    make_policy,
+)
 from simulator.commands.tally import Tally
 from simulator.core.dynamics import EpisodeArray
 from simulator.core.paired import compare_pairs
@@ -26,6 +32,7 @@ from simulator.saved_session import SavedSession, save_batch
 from simulator.settings import ListenerSettings, Settings
 
 _INTERRUPTED = 130
+_AT_ONCE = 64
 
 Times = dict[int, tuple[int, float]]  # user and time per episode
 
@@ -61,11 +68,15 @@ def add_parser(
     )
     parser.add_argument("saved", type=Path, metavar="RUN", help="folder of --save")
     other = parser.add_mutually_exclusive_group(required=True)
-    other.add_argument("--url", help="of the recommender that serves the other treatment")
+    other.add_argument(
+        "--url", type=http_url, help="of the recommender that serves the other treatment"
+    )
     other.add_argument("--policy", choices=POLICIES, help="in process, without a service")
     other.add_argument("--against", type=Path, metavar="RUN", help="a run saved before")
     parser.add_argument("--only", metavar="EXPERIMENT=TREATMENT", help="its users, in RUN")
-    parser.add_argument("--concurrency", type=int, default=64, help="sessions at once, with --url")
+    parser.add_argument(
+        "--concurrency", type=positive, metavar="N", help=f"sessions at once of --url ({_AT_ONCE})"
+    )
     add_policy_options(parser)
     add_output_options(parser)
     parser.set_defaults(run=run)
@@ -73,6 +84,8 @@ def add_parser(
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Play the sessions again, as far as that goes, and compare."""
+    refuse_idle(arguments, "concurrency", unless="--url", is_met=arguments.url is not None)
+    check_policy_options(arguments)
     saved = load_run(arguments.saved)
     talk = Console(stderr=True, soft_wrap=True, highlight=False)
     if saved.is_cut:
@@ -165,7 +178,7 @@ def _play_live(
         settings=settings,
         recommender="remote",
         seed=arguments.seed,
-        concurrency=arguments.concurrency,
+        concurrency=arguments.concurrency or _AT_ONCE,
         run_id=uuid.uuid4().hex[:12],
     )
     tally = Tally(1, catalog=stage.catalog, recording=recording)

@@ -10,6 +10,7 @@ from simulator.adapters.pictures import Curve, draw_rewards
 from simulator.adapters.recommendation_table import load_table
 from simulator.adapters.world_files import load_world
 from simulator.commands.engine import add_engine_options, choose_engine
+from simulator.commands.options import positive, refuse_idle
 from simulator.commands.output import add_output_options, open_recording
 from simulator.commands.report import show_summary
 from simulator.core.bounds import Oracle, PerfectContext
@@ -23,17 +24,36 @@ from simulator.saved_session import save_batch
 from simulator.settings import Settings
 
 POLICIES = ("random", "sticky_artist", "top_pop", "contextual", "oracle", "perfect_context")
+_SESSIONS = 10_000
 _LOG_SESSIONS = 20_000  # of history, for policies that learn from one
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command."""
-    parser = commands.add_parser("simulate", help="play a policy in process, without a service")
-    parser.add_argument("--world", type=Path, help="default: from the settings")
-    parser.add_argument("--policy", choices=POLICIES, default="random")
+def add_parser(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add the command.
+
+    Args:
+        commands: To add to.
+        common: Options that may also stand before the command.
+    """
+    parser = commands.add_parser(
+        "simulate", parents=[common], help="play a policy in process, without a service"
+    )
+    parser.add_argument("--world", type=Path, metavar="FOLDER", help="(the settings' one)")
+    parser.add_argument("--policy", choices=POLICIES, default=POLICIES[0], help=f"({POLICIES[0]})")
     add_policy_options(parser)
-    parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--sessions",
+        type=positive,
+        default=_SESSIONS,
+        metavar="N",
+        help=f"to play ({_SESSIONS:,})",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of listeners and policy (0)"
+    )
     add_engine_options(parser)
     add_output_options(parser)
     parser.set_defaults(run=run)
@@ -41,16 +61,34 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add what policies are made of, beside their name."""
-    parser.add_argument("--table", type=Path, help="tracks_with_recs for the contextual policy")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="tracks_with_recs of --policy contextual (learnt from a history of its own)",
+    )
     parser.add_argument(
         "--replays",
         action="store_true",
-        help="let sticky_artist forget what it played, as botify's does",
+        help="let --policy sticky_artist forget what it played, as botify's does",
     )
+
+
+def check_policy_options(arguments: argparse.Namespace) -> None:
+    """Refuse what no policy would read.
+
+    Raises:
+        UsageError: If there is such an option.
+    """
+    name = arguments.policy
+    refuse_idle(arguments, "table", unless="--policy contextual", is_met=name == "contextual")
+    is_sticky = name == "sticky_artist"
+    refuse_idle(arguments, "replays", unless="--policy sticky_artist", is_met=is_sticky)
 
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Play and report."""
+    play = choose_engine(arguments)
     if arguments.world is not None:
         settings = settings.model_copy(update={"world": arguments.world})
     world = load_world(settings.world)
@@ -71,7 +109,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
             policy,
             seed=arguments.seed,
             episodes=episodes,
-            play=choose_engine(arguments),
+            play=play,
             on_batch=note,
         )
         recording.finish()
@@ -83,7 +121,13 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
 
 
 def make_policy(arguments: argparse.Namespace, world: World, dynamics: Dynamics) -> Policy:
-    """Make the policy that the arguments name."""
+    """Make the policy that the arguments name.
+
+    Raises:
+        UsageError: If they say of a policy what it has not.
+        TableError: If a table cannot be read.
+    """
+    check_policy_options(arguments)
     n_tracks = dynamics.n_tracks
     match arguments.policy:
         case "random":

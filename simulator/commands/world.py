@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from simulator.adapters.world_files import EMBEDDINGS, WorldManifest, load_manifest, load_world
+from simulator.commands.options import positive
 from simulator.core import calibration, geometry
 from simulator.core.plays import PlayLogParameters
 from simulator.core.policies import Random
@@ -16,6 +17,7 @@ from simulator.rollout import simulate_sessions
 from simulator.settings import Settings
 from simulator.worlds import create_world, import_plays, import_world
 
+_TRACKS, _USERS = 50_000, 10_000  # as botify has
 _N_SESSIONS = 20_000
 _MOST_SCORES = 2_000_000_000  # each session's first track is a search through the catalogue
 _SIGMAS_OF_BUDGET = 4.0
@@ -25,28 +27,33 @@ _BUDGET = 5.0
 _BOTIFY_SEED = 7
 
 
-def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command and its parts."""
-    world = commands.add_parser("world", help="make, import or check a world")
-    parts = world.add_subparsers(dest="part", required=True)
+def add_parsers(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add the command and its parts.
+
+    Args:
+        commands: To add to.
+        common: Options that may also stand before the command.
+    """
+    world = commands.add_parser("world", parents=[common], help="make, import or check a world")
+    parts = world.add_subparsers(dest="part", required=True, metavar="COMMAND")
     make = parts.add_parser("make", help="generate a world into a folder")
     _add_folder(make)
-    make.add_argument("--tracks", type=int, default=50_000)
-    make.add_argument("--artists", type=int, help="default: a tenth of the tracks")
-    make.add_argument("--users", type=int, default=10_000)
-    make.add_argument("--seed", type=int, default=0)
+    _add_sizes(make, tracks="to make", users="to make")
+    make.add_argument("--artists", type=positive, metavar="N", help="(a tenth of the tracks)")
+    _add_seed(make, 0, "of all of it")
     make.set_defaults(run=run_make)
     bring = parts.add_parser("import", help="make a world of botify's files")
     bring.add_argument("source", type=Path, help="holds tracks.json, users.json, maybe tracks.npy")
     _add_folder(bring)
-    bring.add_argument(
-        "--seed", type=int, default=_BOTIFY_SEED, help="of embeddings that are not given"
-    )
+    _add_seed(bring, _BOTIFY_SEED, "of embeddings that are not given")
     bring.set_defaults(run=run_import)
     _add_plays_parser(parts)
     check = parts.add_parser("check", help="verify a world and play random in it")
     _add_folder(check)
-    check.add_argument("--seed", type=int, default=0)
+    _add_seed(check, 0, "of what is played")
     check.set_defaults(run=run_check)
 
 
@@ -60,15 +67,29 @@ def _add_plays_parser(parts: "argparse._SubParsersAction[argparse.ArgumentParser
         required=True,
         help="lines of song, artist, title, maybe genre, or unique_tracks.txt of the MSD",
     )
-    plays.add_argument("--tracks", type=int, default=50_000, help="songs to keep at most")
-    plays.add_argument("--users", type=int, default=10_000, help="listeners to draw")
-    plays.add_argument("--iterations", type=int, default=15, help="of the factorisation")
-    plays.add_argument("--seed", type=int, default=0)
+    _add_sizes(plays, tracks="songs to keep at most", users="listeners to draw")
+    plays.add_argument(
+        "--iterations", type=positive, default=15, metavar="N", help="of the factorisation (15)"
+    )
+    _add_seed(plays, 0, "of all of it")
     plays.set_defaults(run=run_from_plays)
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, nargs="?", help="default: from the settings")
+    parser.add_argument("folder", type=Path, nargs="?", help="(the settings' one)")
+
+
+def _add_sizes(parser: argparse.ArgumentParser, *, tracks: str, users: str) -> None:
+    parser.add_argument(
+        "--tracks", type=positive, default=_TRACKS, metavar="N", help=f"{tracks} ({_TRACKS:,})"
+    )
+    parser.add_argument(
+        "--users", type=positive, default=_USERS, metavar="N", help=f"{users} ({_USERS:,})"
+    )
+
+
+def _add_seed(parser: argparse.ArgumentParser, seed: int, meaning: str) -> None:
+    parser.add_argument("--seed", type=int, default=seed, metavar="N", help=f"{meaning} ({seed})")
 
 
 def run_make(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:

@@ -44,7 +44,9 @@ def test_a_loop_learns_and_is_the_same_for_any_number_of_processes(
     assert without_clocks(run(capsys, *words, "--workers", "1")[1]) == [history, first, second]
 
 
-@pytest.mark.parametrize("words", [["--days", "0"], ["--tracks", "x"], ["--engine", "cloud"]])
+@pytest.mark.parametrize(
+    "words", [["--days", "0"], ["--tracks", "x"], ["--engine", "cloud"], ["--workers", "0"]]
+)
 def test_wrong_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refusal:
         run(capsys, *words)

@@ -170,10 +170,27 @@ def test_a_world_goes_where_the_settings_say(
     assert "mine: holds another world" in capsys.readouterr().err
 
 
-def test_impossible_numbers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--episodes", "0", "single"])
-    assert "--episodes: 0 is not positive" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--episodes 0 single", "argument --episodes: 0 is not positive"),
+        ("simulate --sessions -1", "simulate: error: argument --sessions: -1 is not positive"),
+        ("--episodes 5 simulate", "--episodes is of single, run, multi, not of simulate"),
+        ("history --day soon", "argument --day: 'soon' is no day as 2026-03-10"),
+        ("history --logger localhost", "'localhost' does not begin with http://"),
+        ("replay run --url localhost", "'localhost' does not begin with http://"),
+    ],
+)
+def test_impossible_words_are_refused(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_more_artists_than_tracks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["world", "make", "nowhere", "--tracks", "5", "--artists", "6"]) == 1
     assert "artists: 6 do not fit into 5 tracks" in capsys.readouterr().err
 

@@ -127,13 +127,30 @@ def test_an_analysis_can_be_a_service(
     assert laboratory.done[-1] == "decision AA 0.05"
 
 
-@pytest.mark.parametrize("words", [["--retrain"], ["--until", "AA"]])
-def test_what_takes_services_is_refused_without(
-    words: list[str], world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("run --recommender dummy --retrain", "--retrain takes --recommender remote"),
+        ("run --recommender dummy --until AA", "--until takes --recommender remote"),
+        ("run --retrain", "--retrain takes --days of two or more"),
+        ("run --days 2 --recipe session", "--recipe takes --retrain"),
+        ("run --arrivals fixed", "--arrivals takes --rate"),
+        ("run --peek 5 --alpha 0.1", "--peek and --alpha take --until"),
+        ("simulate --workers 2", "--workers takes --engine processes or ray"),
+        ("simulate --engine processes --address a:1", "--address takes --engine ray"),
+        ("simulate --table x.json", "--table takes --policy contextual"),
+        ("simulate --policy random --replays", "--replays takes --policy sticky_artist"),
+        ("replay x --policy random --concurrency 2", "--concurrency takes --url"),
+        ("replay x --against y --replays", "--replays takes --policy sticky_artist"),
+    ],
+)
+def test_an_option_that_nothing_would_read_is_refused(
+    words: str, told: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = write_config(tmp_path, world, url="http://127.0.0.1:1")
-    assert main([*config, "run", "--recommender", "dummy", *words]) == 1
-    assert "take --recommender remote" in capsys.readouterr().err
+    config = tmp_path / "simulator.yaml"
+    config.write_text(f"world: {world}\n")
+    assert main(["--config", str(config), *words.split()]) == 2
+    assert capsys.readouterr().err == f"error: {told}\n"
 
 
 def save_run(config: list[str], folder: Path) -> None:
