@@ -10,6 +10,7 @@ from services.trainer.app import create_app
 from services.trainer.cli import create_parser, publish_path
 from services.trainer.core.errors import TrainingError
 from services.trainer.fit_command import CommandError, fit_offline
+from services.trainer.fit_options import UsageError
 from services.trainer.map_command import draw_map_to_file
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     except ValidationError as error:
         print(describe_invalid_settings(error), file=sys.stderr)
         return 2
-    except ExposedError as error:
+    except (ExposedError, UsageError) as error:
         print(error, file=sys.stderr)
         return 2
     except (TrainingError, ArtifactError, InvalidCatalogError, CommandError) as error:

@@ -11,7 +11,8 @@ from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
 from services.trainer.adapters.registry import Registry
 from services.trainer.core.recommendations import parse_recommendations
-from services.trainer.fit_command import CHOICES, FRACTIONS, WHOLE, CommandError, make_manifest
+from services.trainer.fit_command import CommandError, make_manifest
+from services.trainer.fit_options import add_fit_options
 from services.trainer.settings import Settings
 from shared.artifacts import ArtifactError, ModelVersion, fetch_latest_version, make_model
 from shared.catalog import Catalog, load_catalog
@@ -24,12 +25,14 @@ def create_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog="python -m services.trainer", description=__doc__)
     commands = parser.add_subparsers(dest="command")
-    _add_fit(commands)
+    add_fit_options(commands.add_parser("fit", help="make tracks_with_recs.json from a log"))
     publish = commands.add_parser("publish", help="publish a model, and let it serve")
     publish.add_argument(
         "path", type=Path, help="the folder of a saved model, or botify's tracks_with_recs.json"
     )
-    publish.add_argument("--tracks", type=Path, help="tracks.json, if Redis has no catalogue")
+    publish.add_argument(
+        "--tracks", type=Path, metavar="FILE", help="tracks.json, if Redis has no catalogue"
+    )
     publish.add_argument("--no-activate", action="store_true", help="do not let it serve yet")
     _add_map(commands)
     return parser
@@ -62,40 +65,20 @@ async def publish_path(options: argparse.Namespace, settings: Settings) -> str:
     return model.manifest.model_version
 
 
-def _add_fit(commands: Any) -> None:
-    fit = commands.add_parser("fit", help="make tracks_with_recs.json from a log")
-    log = fit.add_mutually_exclusive_group(required=True)
-    log.add_argument("--log", type=Path, help="botify's log, one JSON per line")
-    log.add_argument("--events", metavar="URL", help="an exported log: folder, s3://bucket/prefix")
-    fit.add_argument("--tracks", type=Path, required=True, help="botify's tracks.json")
-    fit.add_argument("--out", type=Path, required=True, help="tracks_with_recs.json to write")
-    fit.add_argument("--top-tracks", type=Path, help="also write the most listened track ids")
-    fit.add_argument("--model", type=Path, help="also save the model to this folder")
-    fit.add_argument("--artifacts", type=Path, help="also put figures and pictures in this folder")
-    fit.add_argument("--warm-start", type=Path, help="the folder of a saved model to start from")
-    fit.add_argument("--checkpoint", type=Path, help="file to go on from; removed at success")
-    fit.add_argument("--workers", type=int, default=2, help="of a Ray cluster (2)")
-    fit.add_argument("--address", help="of it; default: RAY_ADDRESS, or one on this machine")
-    for name, choices in CHOICES.items():
-        fit.add_argument(_option(name), choices=choices)
-    for name in WHOLE:
-        fit.add_argument(_option(name), type=int)
-    for name in FRACTIONS:
-        fit.add_argument(_option(name), type=float)
-
-
 def _add_map(commands: Any) -> None:
     drawing = commands.add_parser("map", help="draw a model's embeddings, by t-SNE, as a PNG")
     which = drawing.add_mutually_exclusive_group(required=True)
     which.add_argument("--version", help="a version in Redis")
-    which.add_argument("--folder", type=Path, help="the folder of a saved model")
-    drawing.add_argument("--out", type=Path, required=True, help="the picture to write")
-    drawing.add_argument("--tracks", type=int, default=1500, help="to draw, at most")
-    drawing.add_argument("--seed", type=int, default=0, help="of the sample and the layout")
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    which.add_argument("--folder", type=Path, help="of a saved model")
+    drawing.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the picture to write"
+    )
+    drawing.add_argument(
+        "--tracks", type=int, default=1500, metavar="N", help="to draw, at most (1500)"
+    )
+    drawing.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the sample and the layout (0)"
+    )
 
 
 async def _find_catalog(redis: Redis, tracks: Path | None) -> Catalog:

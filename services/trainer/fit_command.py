@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, get_args
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 import numpy.typing as npt
@@ -18,21 +18,13 @@ from services.trainer.adapters.botify_log import load_botify_log
 from services.trainer.adapters.job_folder import DiskCheckpoints, replace_file
 from services.trainer.adapters.playback_sources import PlaybackSource, open_files
 from services.trainer.adapters.ray_workers import open_workers
-from services.trainer.core.parameters import (
-    Engine,
-    NegativesFrom,
-    NeighboursBy,
-    RecipeName,
-    Report,
-    TrainingParameters,
-)
+from services.trainer.core.parameters import Report, TrainingParameters
 from services.trainer.core.playbacks import make_log
-from services.trainer.core.presets import PresetName
 from services.trainer.core.recommendations import encode_recommendations
 from services.trainer.core.versions import make_version_id
 from services.trainer.core.warm_start import why_not_continued
+from services.trainer.fit_options import WORKERS, read_parameters
 from services.trainer.order import to_dict
-from services.trainer.train_request import TrainRequest
 from shared.artifacts import ModelManifest, ModelVersion, make_model
 from shared.catalog import Catalog, load_catalog
 from shared.model_files import load_model, save_model
@@ -40,15 +32,6 @@ from shared.model_files import load_model, save_model
 if TYPE_CHECKING:
     from services.trainer.core.recipe import Fitted
 
-CHOICES = {
-    "preset": get_args(PresetName),
-    "recipe": get_args(RecipeName),
-    "engine": get_args(Engine),
-    "neighbours_by": get_args(NeighboursBy),
-    "negatives_from": get_args(NegativesFrom),
-}
-WHOLE = ("dim", "epochs", "batch_size", "neighbours", "negatives", "clusters", "seed")
-FRACTIONS = ("learning_rate", "initial_scale", "held_out")
 MAP_TRACKS = 1500
 
 
@@ -63,16 +46,14 @@ def fit_offline(options: argparse.Namespace) -> None:
         TrainingError: If the log cannot be learnt from.
         InvalidCatalogError: If the catalogue cannot be read.
         ArtifactError: If the version to start from cannot be read.
+        UsageError: If the options cannot be, alone or together.
         CommandError: If a file cannot be written, or that version is of another kind.
     """
     # Only here: the service itself never needs what takes seconds to import.
     from services.trainer.core.recipe import fit_recipe
 
-    # A file serves nowhere yet: there is nothing to be compared with.
-    names = (*CHOICES, *WHOLE, *FRACTIONS)
-    given = {name: getattr(options, name) for name in names} | {"promote": "always"}
-    request = TrainRequest(**{name: value for name, value in given.items() if value is not None})
-    parameters = request.to_parameters()
+    parameters = read_parameters(options)
+    _check_places(options.out, options.top_tracks)
     catalog = load_catalog(options.tracks)
     log = make_log(_load_playbacks(options))
     losses: list[dict[str, Any]] = []
@@ -82,7 +63,8 @@ def fit_offline(options: argparse.Namespace) -> None:
             losses.append(fields)
         _print_progress(stage, **fields)
 
-    with open_workers(parameters.engine, options.workers, options.address) as workers:
+    n_workers = options.workers or WORKERS
+    with open_workers(parameters.engine, n_workers, options.address) as workers:
         fitted = fit_recipe(
             log,
             catalog,
@@ -101,6 +83,13 @@ def fit_offline(options: argparse.Namespace) -> None:
             options.checkpoint.unlink(missing_ok=True)
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from error
+
+
+def _check_places(*files: Path | None) -> None:
+    """Look whether files can be written before anything is learnt for them."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise CommandError(f"{file}: there is no folder {file.parent}")
 
 
 def make_manifest(

@@ -1,5 +1,7 @@
 """Playbacks from botify's log: a JSON object per line, a session ends with `last`."""
 
+import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,16 +28,18 @@ class Line(msgspec.Struct, gc=False):
 
 
 def load_botify_log(path: Path) -> npt.NDArray[Any]:
-    """Read a log from disk.
+    """Read a log from disk, `.gz` decompressed.
 
     Raises:
         TrainingError: If the file is absent or a line is bad.
     """
     try:
-        with path.open("rb") as lines:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
             return parse_botify_log(lines)
     except OSError as error:
-        raise TrainingError(f"{path}: {error.strerror}") from error
+        raise TrainingError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise TrainingError(f"{path}: the gzip file is damaged: {error}") from error
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error
 

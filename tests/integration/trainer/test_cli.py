@@ -195,8 +195,10 @@ async def test_a_model_of_another_catalogue_is_not_published(
     [
         (["--log", "absent"], 1, "absent"),
         (["--tracks", "absent"], 1, "absent"),
-        (["--dim", "0"], 2, "dim"),
-        (["--epochs", "1", "--out", "absent/out.json"], 1, "absent/out.json"),
+        (["--dim", "0"], 2, "--dim: Input should be greater than or equal to 1"),
+        (["--preset", "enriched_uniform", "--recipe", "session"], 2, "one or the other"),
+        (["--workers", "3"], 2, "take --engine ray"),
+        (["--out", "absent/out.json"], 1, "there is no folder absent"),
     ],
 )
 def test_a_command_that_cannot_be_done_says_why(

@@ -1,5 +1,6 @@
 """botify's log is cut into sessions where a user's `last` stands."""
 
+import gzip
 import itertools
 import json
 from pathlib import Path
@@ -84,3 +85,15 @@ def test_a_bad_line_is_named(tmp_path: Path, bad: bytes) -> None:
 def test_an_absent_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="absent"):
         load_botify_log(tmp_path / "absent")
+
+
+def test_a_compressed_log_is_the_same_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    lines = b"\n".join([line("next", 1, 7, 70, 1.0), line("last", 3, 7, 71, 0.5)])
+    packed = gzip.compress(lines)
+    path = tmp_path / "data.json.gz"
+    path.write_bytes(packed)
+    assert load_botify_log(path)["track"].tolist() == [70, 71]
+    for damaged in (b"plain", packed[:-12], packed[:10] + b"\xff" + packed[11:]):
+        path.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"data\.json\.gz: "):
+            load_botify_log(path)
