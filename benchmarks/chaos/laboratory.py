@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks.chaos.proxy import DelayProxy
 from deploy.local.programs import Program, Stack, answers_redis, ready_check
-from deploy.local.segue import create_stack
+from deploy.local.segue import CATALOG_SETTING, create_stack
 from deploy.local.servers import ValkeyServer
 from deploy.local.settings import SERVERS, SERVICES, parse_settings, port_setting, read_environment
 from deploy.local.stack import clean, up
@@ -159,6 +159,7 @@ def open_laboratory(folder: Path, console: Console) -> Iterator[Laboratory]:
         read_environment()
         | {port_setting(name): str(port) for name, port in zip(names, ports, strict=True)}
         | {"SEGUE_STATE": str(folder.resolve()), "SEGUE_RECOMMENDER_WORKERS": "2"}
+        | {CATALOG_SETTING: ""}  # not one's own
     )
     stack = create_stack(settings, console)
     proxy = DelayProxy(front, settings.ports["redis"])

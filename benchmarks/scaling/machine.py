@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from deploy.local.programs import Stack
-from deploy.local.segue import create_stack
+from deploy.local.segue import CATALOG_SETTING, create_stack
 from deploy.local.settings import SERVERS, SERVICES, parse_settings
 from deploy.local.stack import clean, up
 from deploy.local.supervision import Supervisor
@@ -23,7 +23,8 @@ def running_stack(*, n_tracks: int, console: Console) -> Iterator[Stack]:
     """Run a stack on free ports, in a folder that goes with it."""
     with tempfile.TemporaryDirectory(prefix="segue") as name:
         ports = {f"SEGUE_{each.upper()}_PORT": str(port) for each, port in _free_ports().items()}
-        os.environ |= ports | {"SEGUE_STATE": name, "SEGUE_DEMO_TRACKS": str(n_tracks)}
+        own = {"SEGUE_STATE": name, "SEGUE_DEMO_TRACKS": str(n_tracks), CATALOG_SETTING: ""}
+        os.environ |= ports | own
         stack = create_stack(parse_settings(os.environ, Path(name)), console)
         try:
             up(stack, console)

@@ -20,6 +20,7 @@ from deploy.local.settings import SERVICES, LocalSettings
 from deploy.settings import DemoSettings
 from deploy.world import ensure_world
 
+CATALOG_SETTING = "SEGUE_RECOMMENDER_CATALOG"
 PEERS = ("recommender", "trainer", "logger")  # that the dashboard talks to
 
 
@@ -80,36 +81,46 @@ def segue_environment(settings: LocalSettings) -> dict[str, str]:
     state = settings.state
     redis_url = ValkeyServer(settings.ports["redis"], state / "redis").url
     dsn = PostgresServer(settings.ports["postgres"], state / "postgres").dsn
+    given = settings.environment
+    experiments = str(ROOT / "deploy" / "experiments.yaml")
+    experiments = given.get("SEGUE_RECOMMENDER_EXPERIMENTS") or experiments
     ports = {f"SEGUE_{name.upper()}_PORT": str(settings.ports[name]) for name in SERVICES}
     hosts = {f"SEGUE_{name.upper()}_HOST": "127.0.0.1" for name in SERVICES}
     return {
-        **settings.environment,
+        **given,
         **ports,
         **hosts,
         "SEGUE_REDIS_URL": redis_url,
         "SEGUE_POSTGRES_DSN": dsn,
-        "SEGUE_RECOMMENDER_CATALOG": str(state / "world" / "tracks.json"),
-        "SEGUE_RECOMMENDER_EXPERIMENTS": settings.environment.get("SEGUE_RECOMMENDER_EXPERIMENTS")
-        or str(ROOT / "deploy" / "experiments.yaml"),
+        CATALOG_SETTING: given.get(CATALOG_SETTING) or str(state / "world" / "tracks.json"),
+        "SEGUE_RECOMMENDER_EXPERIMENTS": experiments,
         "SEGUE_RECOMMENDER_SPOOL": str(state / "spool"),
         "SEGUE_TRAINER_FOLDER": str(state / "models"),
-        "SEGUE_DASHBOARD_EXPERIMENTS": str(ROOT / "deploy" / "experiments.yaml"),
+        "SEGUE_DASHBOARD_EXPERIMENTS": given.get("SEGUE_DASHBOARD_EXPERIMENTS") or experiments,
         **{f"SEGUE_DASHBOARD_{name.upper()}_URL": settings.url(name) for name in PEERS},
         "PYTHONUNBUFFERED": "1",
     }
 
 
 def make_world(settings: LocalSettings, console: Console) -> None:
-    """Generate the world into the state folder, if there is none.
+    """Generate the world into the state folder, if there is none and no other is named.
 
     Raises:
         CommandError: If the generator fails.
     """
     folder = settings.state / "world"
+    if find_world(settings) != folder:
+        return
     if not folder.exists():
         console.print("Making a world (once; it takes some seconds) ...")
     log = settings.state / "logs" / "world.log"
     ensure_world(folder, n_tracks=DemoSettings().tracks, log=log, environment=settings.environment)
+
+
+def find_world(settings: LocalSettings) -> Path:
+    """Return the folder of the catalogue that is served, where its world is, if it has one."""
+    catalog = settings.environment.get(CATALOG_SETTING)
+    return Path(catalog).parent if catalog else settings.state / "world"
 
 
 def create_demo_settings(settings: LocalSettings) -> DemoSettings:
@@ -120,6 +131,6 @@ def create_demo_settings(settings: LocalSettings) -> DemoSettings:
         recommender_url=settings.url("recommender"),
         trainer_url=settings.url("trainer"),
         logger_url=settings.url("logger"),
-        world=settings.state / "world",
+        world=find_world(settings),
         logs=settings.state / "logs",
     )

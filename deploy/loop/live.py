@@ -211,15 +211,18 @@ def _create_stack(plan: Plan, state: Path, console: Console) -> Stack:
         port_setting(name): str(port)
         for name, port in zip(names, free_ports(len(names)), strict=True)
     }
-    definition = state.resolve() / "world" / "experiments.yaml"
-    settings = parse_settings(
-        environment
-        | ports
-        | {"SEGUE_STATE": str(state.resolve()), "SEGUE_RECOMMENDER_EXPERIMENTS": str(definition)}
-    )
+    world = state.resolve() / "world"
+    definition = world / "experiments.yaml"
+    own = {
+        "SEGUE_STATE": str(state.resolve()),
+        "SEGUE_RECOMMENDER_CATALOG": str(world / "tracks.json"),
+        "SEGUE_RECOMMENDER_EXPERIMENTS": str(definition),
+        "SEGUE_DASHBOARD_EXPERIMENTS": str(definition),
+    }
+    settings = parse_settings(environment | ports | own)
 
     def make_world() -> None:
-        create_world(plan.world, definition.parent)
+        create_world(plan.world, world)
         definition.write_bytes(msgspec.yaml.encode(msgspec.to_builtins(plan.experiments())))
 
     return dataclasses.replace(create_stack(settings, console), make_world=make_world)

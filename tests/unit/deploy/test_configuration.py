@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from deploy.local.configuration import (
     LONGEST_SOCKET_PATH,
@@ -14,7 +15,13 @@ from deploy.local.configuration import (
     socket_path,
 )
 from deploy.local.programs import Program, Stack
-from deploy.local.segue import segue_environment, segue_programs
+from deploy.local.segue import (
+    CATALOG_SETTING,
+    create_demo_settings,
+    create_stack,
+    segue_environment,
+    segue_programs,
+)
 from deploy.local.settings import parse_settings
 
 ROOT = Path("/somewhere")
@@ -113,7 +120,21 @@ def test_the_experiments_are_the_houses_unless_others_are_named() -> None:
     name = "SEGUE_RECOMMENDER_EXPERIMENTS"
     usual = segue_environment(parse_settings({}))[name]
     assert usual.endswith("deploy/experiments.yaml")
-    assert segue_environment(parse_settings({name: "/own.yaml"}))[name] == "/own.yaml"
+    own = segue_environment(parse_settings({name: "/own.yaml"}))
+    assert own[name] == "/own.yaml"
+    assert own["SEGUE_DASHBOARD_EXPERIMENTS"] == "/own.yaml"
+
+
+def test_a_catalogue_can_be_ones_own_and_its_world_is_beside_it() -> None:
+    usual = create_stack(parse_settings({"SEGUE_STATE": "/state"}), Console())
+    assert usual.settings.environment[CATALOG_SETTING] == "/state/world/tracks.json"
+    assert create_demo_settings(usual.settings).world == Path("/state/world")
+    given = {"SEGUE_STATE": "/state", CATALOG_SETTING: "/mine/tracks.json"}
+    own = create_stack(parse_settings(given), Console())
+    assert own.settings.environment[CATALOG_SETTING] == "/mine/tracks.json"
+    assert create_demo_settings(own.settings).world == Path("/mine")
+    own.make_world()
+    assert not Path("/state").exists()
 
 
 def test_postgres_is_asked_for_a_fast_shutdown() -> None:
