@@ -33,6 +33,9 @@ class DatabaseError(RuntimeError):
     """A database that cannot answer; the message says why in one line."""
 
 
+LOST = (ConnectionResetError, ConnectionAbortedError, TimeoutError)
+
+
 @contextlib.asynccontextmanager
 async def open_database(
     dsn: str, *, fresh: bool = True, tell: Tell | None = None
@@ -62,7 +65,8 @@ async def open_database(
             f"the database has no views to read ({_first_line(error)}): start the logger, "
             "which migrates it"
         ) from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    # No other OSError: files that a caller writes meanwhile are none of Postgres' faults.
+    except (*LOST, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"Postgres failed: {_first_line(error)}") from error
     finally:
         await connection.close()

@@ -55,6 +55,8 @@ async def fetch_served_model(url: str, version: str, tracks: Tracks) -> tuple[st
         raise ModelError(f"no Redis: {str(error) or type(error).__name__}") from error
     except ArtifactError as error:
         raise ModelError(str(error)) from error
+    except ValueError as error:  # of the address
+        raise ModelError(f"no Redis: {url}: {error}") from error
     if model.manifest.catalog_checksum != catalog.checksum:
         raise ModelError(f"model version {found} is of another catalogue")
     return found, _make_model(model.arrays, _find_rows(catalog.track_ids, tracks))

@@ -15,7 +15,7 @@ from analysis.adapters.measurements import (
     fetch_user_values,
     open_database,
 )
-from analysis.commands.options import FAILED, add_data_arguments, fail, level, tell_progress
+from analysis.commands.options import FAILED, add_data_arguments, fail, level, seed, tell_progress
 from analysis.core.comparison import CONTROL
 from analysis.core.metrics import METRICS
 from analysis.core.splits import SplitResult, split_again
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm", default=CONTROL, help="whose users are split (default: C)")
     parser.add_argument("--splits", type=_count, default=1000, metavar="N", help="(1000)")
     parser.add_argument("--alpha", type=level, default=0.05, help="significance level (0.05)")
-    parser.add_argument("--seed", type=int, default=0, help="of the splits (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the splits (0)")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     add_data_arguments(parser)
 

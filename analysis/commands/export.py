@@ -5,7 +5,7 @@ import asyncio
 
 from analysis.adapters.measurements import DatabaseError
 from analysis.commands import export_botify, export_parquet
-from analysis.commands.options import FAILED, WRONG_USAGE, add_data_arguments, fail, level
+from analysis.commands.options import FAILED, WRONG_USAGE, add_data_arguments, explain, fail, level
 
 # Each a module with a coroutine `export(options)`. It raises ValueError for a wrong option, and
 # the other errors that `run` names for what cannot be done.
@@ -31,8 +31,12 @@ def run(options: argparse.Namespace) -> int:
     """Export, and return the exit code."""
     try:
         asyncio.run(FORMATS[options.format].export(options))
-    except (DatabaseError, ImportError, OSError) as error:
+    except BrokenPipeError:  # of the standard output: `main` knows what that means
+        raise
+    except (DatabaseError, ImportError) as error:
         return fail(str(error), code=FAILED)
+    except OSError as error:
+        return fail(explain(error), code=FAILED)
     except ValueError as error:
         return fail(str(error), code=WRONG_USAGE)
     return 0

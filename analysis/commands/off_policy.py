@@ -16,6 +16,7 @@ from analysis.commands.options import (
     add_data_arguments,
     fail,
     level,
+    seed,
     tell_progress,
 )
 from analysis.commands.policy import Policy, add_policy_arguments, find_policy
@@ -48,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="ask for a session's first N recommendations together, not for one in a situation",
     )
-    parser.add_argument("--alpha", type=level, default=0.05, help="the intervals are 1 - alpha")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn to predict (0)")
+    parser.add_argument(
+        "--alpha", type=level, default=0.05, help="the intervals are at 1 - alpha (0.05)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="of what is drawn to predict (0)")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     add_data_arguments(parser)
 

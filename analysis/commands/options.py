@@ -26,6 +26,19 @@ def tell_progress(progress: str) -> None:
     print(f"analysis: summing up new events: {progress}", file=sys.stderr, flush=True)
 
 
+def explain(error: OSError) -> str:
+    """Say which file or place failed, and why."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def seed(text: str) -> int:
+    """Parse what generators take as a seed."""
+    number = int(text) if text.isdecimal() else -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: 0, 1, 2, ...")
+    return number
+
+
 def time(text: str) -> datetime:
     """Parse a time; without a zone it is UTC."""
     try:

@@ -45,7 +45,6 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}",
             choices=choices,
-            default=choices[0],
             help=f"of the neighbours of a version or a file ({choices[0]})",
         )
     parser.add_argument("--redis", metavar="URL", help="of model versions (SEGUE_REDIS_URL)")
@@ -60,7 +59,8 @@ async def find_policy(
         ModelError: If it is nothing known, or its model cannot be read.
         UnknownPolicyError: If its choices cannot be computed.
     """
-    neighbours = {"anchor": options.anchor, "choice": options.choice}
+    given = {"anchor": options.anchor, "choice": options.choice}
+    neighbours = {key: value for key, value in given.items() if value is not None}
     name = options.policy
     if is_file(name):
         model = load_neighbours(Path(name), tracks)
@@ -69,6 +69,11 @@ async def find_policy(
     definition = find_definition(await fetch_windows(connection), options.experiment)
     arms = {arm.name: arm for arm in definition.treatments} if definition else {}
     if name in arms:
+        if neighbours:
+            raise UnknownPolicyError(
+                f"{name} is an arm, which is defined already: --anchor and --choice are of the "
+                "neighbours of a version or a file"
+            )
         return await _make_arm(arms[name], tracks, redis)
     try:
         version, model = await fetch_served_model(redis, name, tracks)

@@ -20,6 +20,7 @@ from analysis.commands.options import (
     FAILED,
     WRONG_USAGE,
     add_data_arguments,
+    explain,
     fail,
     level,
     tell_progress,
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        return fail(f"{error.filename}: {error.strerror}", code=FAILED)
+        return fail(explain(error), code=FAILED)
 
 
 async def _run(options: argparse.Namespace) -> int:

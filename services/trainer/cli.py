@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from services.trainer.adapters.postgres import open_pool
 from services.trainer.adapters.publisher import PublicationOptions, publish_patiently
 from services.trainer.adapters.registry import Registry
+from services.trainer.core.errors import TrainingError
 from services.trainer.core.recommendations import parse_recommendations
 from services.trainer.fit_command import CommandError, make_manifest
 from services.trainer.fit_options import add_fit_options
@@ -106,5 +107,7 @@ def _open_path(path: Path, catalog: Catalog, *, parent: str | None) -> ModelVers
             neighbours = parse_recommendations(lines, catalog)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from error
+    except TrainingError as error:
+        raise CommandError(f"{path}: {error}") from error
     manifest = make_manifest("imported", catalog, parameters={"file": path.name}, parent=parent)
     return make_model(manifest, {"neighbours": neighbours})

@@ -5,6 +5,9 @@ import contextlib
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -134,8 +137,30 @@ async def test_a_failed_export_leaves_what_was_there(
             await connection.execute("ALTER TABLE elsewhere RENAME TO events")
     assert path.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [path]  # noqa: ASYNC240 - a look is no work
-    assert await export(known_log, tmp_path / "no" / "data.json") == 1
-    assert "no" in capsys.readouterr().err
+    absent = tmp_path / "no" / "data.json"
+    capsys.readouterr()
+    assert await export(known_log, absent) == 1
+    assert capsys.readouterr().err == f"analysis: {absent}: No such file or directory\n"
+
+
+async def test_a_reader_of_an_export_that_has_seen_enough_gets_no_fault(
+    known_log: PostgresServer,
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    words = ("export", "--format", "botify", "--to", "-", "--dsn", known_log.dsn)
+    result = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "analysis", *words],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(theirs)
+    assert result.returncode == 0
+    assert "fail" not in result.stderr
+    assert "Broken" not in result.stderr
 
 
 async def test_a_file_is_imported_once_however_often_it_comes(

@@ -173,6 +173,26 @@ async def test_a_version_a_file_and_the_arm_say_the_same(
     assert all(values == pytest.approx(found["T1"]) for values in found.values())
 
 
+@pytest.mark.parametrize(
+    ("words", "address", "told"),
+    [
+        (["--policy", "T1", "--anchor", "last"], None, "T1 is an arm, which is defined already"),
+        (["--policy", "latest"], "nowhere", "no Redis: nowhere: Redis URL must specify"),
+    ],
+)
+async def test_what_cannot_be_asked_is_said_in_one_line(
+    run: Run,
+    log: tuple[PostgresServer, list[dict[str, Any]]],
+    valkey: ValkeyServer,
+    words: list[str],
+    address: str | None,
+    told: str,
+) -> None:
+    code, output, error = await run("E", *words, dsn=log[0].dsn, redis=address or valkey.url)
+    assert (code > 0, output, error.count("\n")) == (True, "", 1)
+    assert told in error
+
+
 async def test_text_and_markdown_say_what_was_asked(
     run: Run, log: tuple[PostgresServer, list[dict[str, Any]]]
 ) -> None:

@@ -59,10 +59,18 @@ async def test_an_arm_without_users_cannot_be_split(run: Run, known_log: Postgre
     assert (result.returncode, result.stderr) == (1, "analysis: NONE: no users in C\n")
 
 
-@pytest.mark.parametrize("words", [["aa", "AA", "--splits", "0"], ["plan", "AA", "--power", "2"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["aa", "AA", "--splits", "0"],
+        ["aa", "AA", "--seed=-1"],
+        ["plan", "AA", "--power", "2"],
+        ["off-policy", "AA", "--seed=-1", "--policy", "T1"],
+    ],
+)
 def test_impossible_options_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main(words)
-    assert words[2] in capsys.readouterr().err
+    assert f"argument {words[2].partition('=')[0]}: " in capsys.readouterr().err

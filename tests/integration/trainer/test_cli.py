@@ -177,6 +177,14 @@ async def test_a_botify_file_needs_a_catalogue(
     assert await fetch_latest_version(redis) is None
 
 
+async def test_a_bad_file_is_named(files: Path, settings: Settings) -> None:
+    (files / "recs.json").write_text('{"recommendations": []}')
+    tracks = ("--tracks", str(files / "tracks.json"))
+    result = await asyncio.to_thread(run, settings, "publish", str(files / "recs.json"), *tracks)
+    assert result.returncode == 1
+    assert f"{files / 'recs.json'}: line 1: " in result.stderr
+
+
 async def test_a_model_of_another_catalogue_is_not_published(
     files: Path, settings: Settings, redis: Redis, catalog: Catalog
 ) -> None:
