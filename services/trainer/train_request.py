@@ -1,6 +1,7 @@
 """What `POST /train`, a schedule and the command line may say of a training."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +15,15 @@ from services.trainer.core.parameters import (
 from services.trainer.core.presets import PresetName, make_parameters
 from services.trainer.core.promotion import Promote
 
+_ATTRIBUTE = re.compile(r"^ {8}(\w+(?:, \w+)*): (.*(?:\n {12}.*)*)", re.MULTILINE)
+
+
+def _describe_fields(schema: dict[str, Any]) -> None:
+    """Let the schema say of each field what the docstring of `TrainingParameters` says."""
+    for names, text in _ATTRIBUTE.findall(TrainingParameters.__doc__ or ""):
+        for name in names.split(", "):
+            schema["properties"][name]["description"] = " ".join(text.split())
+
 
 class TrainRequest(BaseModel):
     """The body of `POST /train`; `TrainingParameters` documents the fields.
@@ -21,9 +31,12 @@ class TrainRequest(BaseModel):
     A preset stands for the fields that are not said.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_describe_fields)
 
-    preset: PresetName | None = None
+    preset: Annotated[
+        PresetName | None,
+        Field(description="A published recipe, in place of `recipe`; other fields change it."),
+    ] = None
     recipe: RecipeName = TrainingParameters.recipe
     dim: Annotated[int | None, Field(ge=1, le=256)] = None  # by the recipe
     epochs: Annotated[int, Field(ge=1, le=200)] = TrainingParameters.epochs

@@ -132,3 +132,10 @@ def test_progress_gathers_losses() -> None:
     assert progress["losses"] == [
         {"epoch": epoch, "train": 0.5, "validation": 0.6} for epoch in (1, 2)
     ]
+
+
+def test_the_schema_says_what_every_field_means() -> None:
+    fields = TrainRequest.model_json_schema()["properties"]
+    assert [name for name, field in fields.items() if not field.get("description")] == []
+    assert fields["batch_size"]["description"].endswith("batch size of its own.")
+    assert fields["until"]["description"] == fields["since"]["description"]
