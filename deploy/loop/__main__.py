@@ -25,6 +25,7 @@ from deploy.loop.report import FORMATS, make_table, to_csv, to_json, to_markdown
 from deploy.steps import run_steps
 from services.recommender.core.policies import make_policies
 from shared.definitions import InvalidExperimentsError
+from simulator.adapters.pictures import PictureError, check_picture
 from simulator.core.world import WorldError, make_world
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -45,9 +46,10 @@ def main(words: Sequence[str]) -> int:
     talk, console = create_console(stderr=True), create_console()
     try:
         make_policies(plan.experiments())
+        check_picture(arguments.picture)
         with _open(plan, arguments, talk) as loop:
             return _run(loop, arguments, talk=talk, console=console)
-    except (InvalidExperimentsError, WorldError) as error:
+    except (InvalidExperimentsError, WorldError, PictureError) as error:
         return _refuse(error, talk, USAGE)
     except DeployError as error:
         return _refuse(error, talk, FAILED)

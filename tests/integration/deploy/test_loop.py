@@ -64,6 +64,14 @@ def test_a_training_that_fails_leaves_the_days_before_it(
     assert [day["day"] for day in without_clocks(output)] == [0]
 
 
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_played(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, output, errors = run(capsys, "--picture", "days.txt")
+    assert (status, output) == (2, "")
+    assert "days.txt: a picture is one of .png, .svg, .pdf" in errors
+
+
 def test_a_world_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, errors = run(capsys, "--epsilon", "2")
     assert status == 2
