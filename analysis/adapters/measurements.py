@@ -33,9 +33,6 @@ class DatabaseError(RuntimeError):
     """A database that cannot answer; the message says why in one line."""
 
 
-LOST = (ConnectionResetError, ConnectionAbortedError, TimeoutError)
-
-
 @contextlib.asynccontextmanager
 async def open_database(
     dsn: str, *, fresh: bool = True, tell: Tell | None = None
@@ -65,8 +62,9 @@ async def open_database(
             f"the database has no views to read ({_first_line(error)}): start the logger, "
             "which migrates it"
         ) from error
-    # No other OSError: files that a caller writes meanwhile are none of Postgres' faults.
-    except (*LOST, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except BrokenPipeError:  # of the caller's own output, like faults of its files
+        raise
+    except (ConnectionError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseError(f"Postgres failed: {_first_line(error)}") from error
     finally:
         await connection.close()

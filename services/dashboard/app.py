@@ -109,29 +109,12 @@ def create_app(settings: Settings, adapters: Adapters | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         async with contextlib.AsyncExitStack() as stack:
-            peers = adapters.peers or await _connect(settings, stack)
-            fetch = adapters.fetch_catalog
-            if fetch is None:
-                redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
-                fetch = fetch_from(await stack.enter_async_context(redis))
-            stack.push_async_callback(experiments.close)
             stack.push_async_callback(close_tracing, tracing)
-            drawings = Drawings(pages.draw_results)
-            stack.push_async_callback(drawings.close)
-            state = State(
-                settings=settings,
-                experiments=experiments,
-                drawings=drawings,
-                peers=peers,
-                catalog=CatalogHolder(fetch, seconds=adapters.seconds),
-                maps=Maps(peers),
-                listeners=Listeners(
-                    timeout_s=settings.listening_timeout_s, seconds=adapters.seconds
-                ),
-                pulse=Pulse(peers, source, now=adapters.now, seconds=adapters.seconds),
-                pages=page_maker,
+            stack.push_async_callback(experiments.close)
+            opened = _open_state(
+                settings, adapters, experiments=experiments, source=source, page_maker=page_maker
             )
-            yield {"dashboard": state}
+            yield {"dashboard": await stack.enter_async_context(opened)}
 
     async def ready() -> dict[str, str]:
         return await _check(experiments)
@@ -161,6 +144,37 @@ class TrustedHosts(TrustedHostMiddleware):
             await self.app(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def _open_state(
+    settings: Settings,
+    adapters: Adapters,
+    *,
+    experiments: Experiments,
+    source: ResultsSource,
+    page_maker: Pages,
+) -> AsyncIterator[State]:
+    """Connect to the others, and close what pages need when the application ends."""
+    async with contextlib.AsyncExitStack() as stack:
+        peers = adapters.peers or await _connect(settings, stack)
+        fetch = adapters.fetch_catalog
+        if fetch is None:
+            redis = create_redis(settings.redis_url, timeout_s=settings.request_timeout_s)
+            fetch = fetch_from(await stack.enter_async_context(redis))
+        drawings = Drawings(pages.draw_results)
+        stack.push_async_callback(drawings.close)
+        yield State(
+            settings=settings,
+            experiments=experiments,
+            drawings=drawings,
+            peers=peers,
+            catalog=CatalogHolder(fetch, seconds=adapters.seconds),
+            maps=Maps(peers),
+            listeners=Listeners(timeout_s=settings.listening_timeout_s, seconds=adapters.seconds),
+            pulse=Pulse(peers, source, now=adapters.now, seconds=adapters.seconds),
+            pages=page_maker,
+        )
 
 
 async def _connect(settings: Settings, stack: contextlib.AsyncExitStack) -> Peers:
