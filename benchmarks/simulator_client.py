@@ -43,7 +43,6 @@ from simulator.settings import load_settings
 
 _SEED = 1
 _CONCURRENCY = 64
-_WARM = 50
 
 Play = Callable[[int], int]  # plays so many episodes and returns their steps
 

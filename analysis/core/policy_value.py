@@ -11,7 +11,6 @@ Two questions, which are not the same:
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,6 @@ from analysis.core.session_value import estimate_session
 from analysis.core.targets import Target
 
 Array = npt.NDArray[np.float64]
-Estimand = Literal["decision", "session"]
 N_OPTIONS = 16  # of a policy's choices whose reward is predicted; of more, so many are drawn
 
 
