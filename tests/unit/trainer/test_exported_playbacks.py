@@ -3,13 +3,10 @@
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from services.trainer.adapters.exported_playbacks import ExportedPlaybacks
 from services.trainer.core.errors import TrainingError
@@ -17,19 +14,6 @@ from shared.event_files import SCHEMA, EventFiles
 
 AT = datetime(2026, 3, 10, 12, tzinfo=UTC)
 N_EVENTS = 1000
-
-
-class ClosedFileSystem(MemoryFileSystem):
-    """A store whose client has no credentials, and an error of its own."""
-
-    protocol = "closed"
-
-    def glob(self, path: str, **_: Any) -> list[str]:
-        """Look into nothing."""
-        raise LookupError(f"no credentials for {path}")
-
-
-fsspec.register_implementation("closed", ClosedFileSystem)
 
 
 def write_log(folder: Path) -> Path:
@@ -83,8 +67,3 @@ async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(TrainingError, match=str(tmp_path)):
         await read(str(tmp_path))
-
-
-async def test_a_store_that_does_not_let_us_in_is_named() -> None:
-    with pytest.raises(TrainingError, match=r"closed://log: no credentials for .*log"):
-        await read("closed://log")
