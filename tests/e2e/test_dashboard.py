@@ -250,7 +250,7 @@ def test_listening_from_a_search_to_the_end(visit: Visit, stack: RunningStack) -
     first.click()
     visit.page.get_by_text(f"You chose · {EXPERIMENT} C").wait_for()
     visit.page.locator("input[type=range]").fill("70")
-    assert visit.page.locator("output").inner_text() == "70%"
+    visit.page.locator("output", has_text=re.compile("^70%$")).wait_for()
     visit.page.get_by_role("button", name="Next track").click()
     visit.page.get_by_text("Now playing").wait_for()
     why = visit.page.locator(".why").first.inner_text()
