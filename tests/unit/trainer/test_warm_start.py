@@ -10,7 +10,10 @@ from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import RecipeName, TrainingParameters
 from services.trainer.core.playbacks import PlaybackLog, make_log
 from services.trainer.core.recipe import Fitted, fit_recipe
+from services.trainer.core.session.beliefs import Beliefs, Prior
 from services.trainer.core.session.fitting import COLD, WARM
+from services.trainer.core.session.plays import prepare_plays
+from services.trainer.core.session.start import continue_from
 from services.trainer.core.warm_start import why_not_continued
 from tests.unit.trainer.logs import block_of, make_block_playbacks, make_blocks
 from tests.unit.trainer.session_world import plant
@@ -95,6 +98,22 @@ def test_a_session_training_starts_from_the_earlier_vectors() -> None:
     assert knows_the_truth(warm) > knows_the_truth(cold) + 0.03
     again = fit_planted(today, few)
     assert all(array.tobytes() == again[name].tobytes() for name, array in warm.items())
+
+
+def test_a_session_training_starts_from_the_interests_centre_not_the_tracks() -> None:
+    planted = plant()
+    plays = prepare_plays(planted.log, planted.catalog)
+    n_tracks, n_users, dim = len(planted.catalog), plays.n_users, 4
+    arrays = {
+        "track_embedding": np.full((n_tracks, dim), 2, np.float32),
+        "interest_prior": np.full((2, dim), 1, np.float32),
+        "user_ids": plays.user_ids,
+        "user_listener": np.ones((n_users + 1, 5), np.float32),
+    }
+    beliefs = Beliefs(plays, planted.catalog.artist_rows, continue_from(arrays, plays), Prior())
+    assert beliefs.interest_centre.tolist() == [1] * dim
+    expected = beliefs.first_centre + Prior().follow * beliefs.interest_centre
+    assert expected.tolist() == pytest.approx([2] * dim)  # what first tracks are
 
 
 @pytest.mark.parametrize("recipe", ["artist_concat", "session"])

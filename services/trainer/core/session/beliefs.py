@@ -91,8 +91,8 @@ class Beliefs:
         )
         self.track_trace = torch.full((self.n_tracks,), FIRST_TRACK_VARIANCE * self.dim)
         self.track_variance = torch.zeros(self.n_tracks)
-        self.interest_centre = self.track[self.first].mean(0)
-        self.first_centre = (1 - prior.follow) * self.interest_centre
+        self.interest_centre = start.interest_centre
+        self.first_centre = self.track[self.first].mean(0) - prior.follow * self.interest_centre
         self.artist_mean = torch.zeros(self.n_artists, self.dim)
         self.listener_mean = torch.tensor([SLOPE_MEAN, OFFSET_MEAN])
         self.listener_variance = torch.tensor([SLOPE_VARIANCE, OFFSET_VARIANCE])

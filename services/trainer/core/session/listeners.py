@@ -27,7 +27,7 @@ def update_listeners(beliefs: Beliefs) -> None:
     determinant = a * d - b * b
     slope = ((d * r1 - b * r2) / determinant).clamp(*SLOPES)
     beliefs.slope = slope * (SLOPE_MEAN / slope.mean())
-    beliefs.offset = (a * r2 - b * r1) / determinant
+    beliefs.offset = (r2 - b * beliefs.slope) / d  # of that slope, not of the one before
     beliefs.listener_covariance = torch.stack([d, -b, a], 1) / determinant[:, None]
     _update_population(beliefs)
 

@@ -32,11 +32,18 @@ FIRST_OFFSET, OFFSET_MEAN, OFFSET_VARIANCE = 4.0, 5.5, 16.0
 
 @dataclass(frozen=True)
 class Start:
-    """A rough model: embeddings (n_tracks, dim), slope and offset (n_users,)."""
+    """A model to start from.
+
+    Attributes:
+        track: Embeddings, (n_tracks, dim).
+        slope, offset: Of users, (n_users,).
+        interest_centre: Of interests, (dim,).
+    """
 
     track: Tensor
     slope: Tensor
     offset: Tensor
+    interest_centre: Tensor
 
 
 class RoughModel:
@@ -97,13 +104,15 @@ def continue_from(arrays: Mapping[str, npt.NDArray[Any]], plays: Plays) -> Start
     is_known = np.append(user_ids, -1)[rows] == plays.user_ids
     known = torch.from_numpy(listeners[np.where(is_known, rows, -1)])
     track = torch.from_numpy(arrays["track_embedding"]).clone()
-    return Start(track, known[:, 0].clone(), known[:, 1].clone())
+    centre = torch.from_numpy(arrays["interest_prior"][0]).clone()
+    return Start(track, known[:, 0].clone(), known[:, 1].clone(), centre)
 
 
 def no_start(plays: Plays, artist_rows: IntArray, *, dim: int) -> Start:
     """Return a start of the right shapes, for beliefs that are then restored."""
     zero = torch.zeros(len(artist_rows), dim)
-    return Start(zero, torch.zeros(plays.n_users), torch.zeros(plays.n_users))
+    nobody = torch.zeros(plays.n_users)
+    return Start(zero, nobody, nobody.clone(), torch.zeros(dim))
 
 
 def fit_start(plays: Plays, artist_rows: IntArray, *, dim: int, seed: int, report: Report) -> Start:
@@ -138,4 +147,6 @@ def fit_start(plays: Plays, artist_rows: IntArray, *, dim: int, seed: int, repor
         report("training", start_epoch=epoch, start_loss=total / len(plays))
     with torch.no_grad():
         track = model.own + model.group[model.artist]
-        return Start(track, torch.exp(model.log_slope), model.offset.detach())
+        first = torch.from_numpy(plays.first)
+        centre = track[first].mean(0)  # interests are taken to be first tracks
+        return Start(track, torch.exp(model.log_slope), model.offset.detach(), centre)
