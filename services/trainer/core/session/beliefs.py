@@ -70,6 +70,7 @@ class Beliefs:
         interest_centre, first_centre: m and c, (d,).
         track_cavity, interest_cavity: Means without the playback, (n_plays, d).
         from_interest, from_track, from_both: Variance of the logit, (n_plays,).
+        margin: How sure each session is of its group, in logarithms of evidence, (n_sessions,).
     """
 
     def __init__(self, plays: Plays, artist_rows: IntArray, start: Start, prior: Prior) -> None:
@@ -93,6 +94,7 @@ class Beliefs:
         self.track_variance = torch.zeros(self.n_tracks)
         self.interest_centre = start.interest_centre
         self.first_centre = self.track[self.first].mean(0) - prior.follow * self.interest_centre
+        self.margin = torch.zeros(len(self.first))
         self.artist_mean = torch.zeros(self.n_artists, self.dim)
         self.listener_mean = torch.tensor([SLOPE_MEAN, OFFSET_MEAN])
         self.listener_variance = torch.tensor([SLOPE_VARIANCE, OFFSET_VARIANCE])

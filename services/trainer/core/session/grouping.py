@@ -1,13 +1,8 @@
 """Which sessions of a user share an interest, by the evidence of first tracks and playbacks.
 
-A session tells of its interest a precision L_s and a pull p_s: its first track's message, with the
-prior N(m, y I) divided out, and those of its playbacks. A group of sessions has the evidence
-
-    log Z(L, p) = (p' L^-1 p - log |L|) / 2,   L = I / y + sum L_s,   p = m / y + sum p_s
-
-and a session joins the group whose evidence it raises most, all others held.
-
-Source: Neal (2000), algorithm 3, with the best choice instead of a drawn one.
+A session tells of its interest its first track's message, with the prior N(m, y I) divided out, and
+those of its playbacks; `settling` places it by them. Nine in ten sessions are surer of their group
+than a change of the vectors is likely to undo: they are not asked again for some time.
 """
 
 from collections.abc import Iterator
@@ -21,22 +16,13 @@ from services.trainer.core.session.anchors import Anchors
 from services.trainer.core.session.beliefs import Beliefs
 from services.trainer.core.session.groups import make_blocks
 from services.trainer.core.session.interests import MAX_INTERESTS
-from services.trainer.core.session.plays import Index
+from services.trainer.core.session.plays import BoolArray, Index
+from services.trainer.core.session.settling import Groups, Told
 from services.trainer.core.workers import HERE, Workers
 
+SURE = 8.0  # natural logarithms of evidence by which a group is better than any other
+FORGETTING = 0.5  # of what an unasked session was sure by, per call
 N_USERS = 400  # at a time: their sessions' precisions are some tens of megabytes
-
-
-@dataclass(frozen=True)
-class Told:
-    """What sessions tell of their interests: precision (n, d, d) and pull (n, d)."""
-
-    precision: Tensor
-    pull: Tensor
-
-    def take(self, rows: Tensor) -> "Told":
-        """Return some sessions'."""
-        return Told(self.precision[rows], self.pull[rows])
 
 
 @dataclass(frozen=True)
@@ -49,6 +35,7 @@ class Log:
         anchor: Expected interest of each session, by its first track, (n_sessions, d).
         session_user: User of each session, (n_sessions,).
         before: Label of each session's group among its user's, 0 to 2, (n_sessions,).
+        is_asked: Whether each is placed anew, (n_sessions,).
         session: Of each playback, (n_plays,).
         weight, target: Of the playbacks' messages, (n_plays,).
         track_cavity: Track of each playback, without it, (n_plays, d).
@@ -62,6 +49,7 @@ class Log:
     anchor: Tensor
     session_user: Index
     before: Index
+    is_asked: BoolArray
     session: Index
     weight: Tensor
     target: Tensor
@@ -75,11 +63,14 @@ def regroup_sessions(
 ) -> Index:
     """Group each user's sessions anew, from the groups that there are, some rounds over.
 
+    Sessions that `beliefs.margin` says are sure stay where they are; the others' margins are set.
+
     Returns:
         Number of each session's group, all from 0 without a gap, (n_sessions,).
     """
     weight, target, _ = beliefs.make_messages(beliefs.from_interest)
     user = beliefs.plays.session_user
+    is_asked = beliefs.margin.numpy() < SURE
     log = Log(
         around=beliefs.scale("around"),
         interest=beliefs.scale("interest"),
@@ -87,6 +78,7 @@ def regroup_sessions(
         anchor=anchors.mean[beliefs.first],
         session_user=user,
         before=_number_within_users(beliefs),
+        is_asked=is_asked,
         session=beliefs.plays.session,
         weight=weight,
         target=target,
@@ -95,150 +87,32 @@ def regroup_sessions(
         n_rounds=n_rounds,
     )
     label = np.zeros(len(user), dtype=np.int64)
+    beliefs.margin = beliefs.margin * FORGETTING
     parts = list(_split_by_users(beliefs))  # they have no session in common
     settled = workers.map(settle_users, log, parts, in_threads=True)
-    for (sessions, _), labels in zip(parts, settled, strict=True):
+    for (sessions, _), (labels, margins) in zip(parts, settled, strict=True):
         label[sessions] = labels
+        asked = torch.from_numpy(sessions[is_asked[sessions]])
+        beliefs.margin[asked] = margins
     dense: Index = np.unique(user * MAX_INTERESTS + label, return_inverse=True)[1]
     return dense
 
 
-def settle_users(log: Log, part: tuple[Index, Index]) -> Index:
-    """Group the sessions of some users, given the rows of all their sessions and playbacks."""
+def settle_users(log: Log, part: tuple[Index, Index]) -> tuple[Index, Tensor]:
+    """Group the sessions of some users, given the rows of all their sessions and playbacks.
+
+    Returns:
+        As `Groups.settle`.
+    """
     sessions, plays = part
     groups = Groups(log.centre, variance=log.interest, n_users=N_USERS)
     return groups.settle(
         _gather(log, sessions, plays),
         log.session_user[sessions] % N_USERS,
         log.before[sessions],
+        log.is_asked[sessions],
         n_rounds=log.n_rounds,
     )
-
-
-class Groups:
-    """The groups of some users: user u's are 3 u, 3 u + 1 and 3 u + 2.
-
-    Attributes:
-        precision, pull, evidence: L, p and log Z, (3 n, d, d), (3 n, d) and (3 n,).
-        count: Sessions, (3 n,).
-    """
-
-    def __init__(self, centre: Tensor, *, variance: float, n_users: int) -> None:
-        """Begin with empty groups, which the prior alone tells of: N(centre, variance I)."""
-        n_groups = n_users * MAX_INTERESTS
-        self.prior = Told(torch.eye(len(centre)) / variance, centre / variance)
-        self.precision = self.prior.precision.repeat(n_groups, 1, 1)
-        self.pull = self.prior.pull.repeat(n_groups, 1)
-        self.count = torch.zeros(n_groups, dtype=torch.long)
-        self.nothing = log_evidence(self.prior.precision, self.prior.pull)
-        self.evidence = self.nothing.repeat(n_groups)
-
-    def settle(self, told: Told, user: Index, label: Index, *, n_rounds: int) -> Index:
-        """Place sessions anew, one after another, users side by side.
-
-        Args:
-            told: What the sessions tell.
-            user: Of each session, from 0, (n_sessions,).
-            label: Of each session's group before, 0 to 2, (n_sessions,).
-            n_rounds: How often each is placed.
-
-        Returns:
-            Label of each session's group, (n_sessions,).
-        """
-        alone = log_evidence(self.prior.precision + told.precision, self.prior.pull + told.pull)
-        placed = torch.from_numpy(label.copy())
-        first_group = torch.from_numpy(user) * MAX_INTERESTS
-        self._fill(told, first_group + placed)
-        turns = [torch.from_numpy(turn) for turn in split_turns(user)]
-        for rows in turns * n_rounds:
-            first = first_group[rows]
-            part, before = told.take(rows), first + placed[rows]
-            within = self.evidence[before]
-            self._leave(part, before)
-            joined = self._weigh(told, rows, first, alone=alone[rows], known=placed[rows])
-            joined[torch.arange(len(rows)), placed[rows]] = within
-            placed[rows] = self._join(part, first, joined)
-        labels: Index = placed.numpy()
-        return labels
-
-    def _fill(self, told: Told, group: Tensor) -> None:
-        """Put each session into its group; they are empty."""
-        self._add(told, group, sign=1)
-        filled = self.count.nonzero()[:, 0]
-        self.evidence[filled] = log_evidence(self.precision[filled], self.pull[filled])
-
-    def _weigh(
-        self,
-        told: Told,
-        rows: Tensor,
-        first: Tensor,
-        *,
-        alone: Tensor,
-        known: Tensor,
-    ) -> Tensor:
-        """Return what the evidence of each group would be with the session, (n, 3).
-
-        Args:
-            told: What all sessions tell.
-            rows: The sessions, of one user each, (n,).
-            first: The first group of the user of each, (n,).
-            alone: The evidence of each alone in a group, (n,): that of the empty ones.
-            known: A label of each whose evidence is not asked for.
-        """
-        joined = alone[:, None].repeat(1, MAX_INTERESTS)
-        asked = self.count[first[:, None] + torch.arange(MAX_INTERESTS)] > 0
-        asked[torch.arange(len(rows)), known] = False
-        nth, label = asked.nonzero(as_tuple=True)
-        group, session = first[nth] + label, rows[nth]
-        joined[nth, label] = log_evidence(
-            self.precision[group].add_(told.precision[session]),
-            self.pull[group] + told.pull[session],
-        )
-        return joined
-
-    def _join(self, told: Told, first: Tensor, joined: Tensor) -> Tensor:
-        """Choose groups, of one session each; interests are equally likely: empty ones add up."""
-        groups = first[:, None] + torch.arange(MAX_INTERESTS)
-        gain = joined - self.evidence[groups]
-        is_empty = self.count[groups] == 0
-        n_empty = is_empty.sum(1, keepdim=True).clamp(min=1)
-        chosen = torch.where(is_empty, gain + n_empty.log(), gain).argmax(1)
-        group = first + chosen
-        self._add(told, group, sign=1)
-        self.evidence[group] = joined[torch.arange(len(first)), chosen]
-        return chosen
-
-    def _leave(self, told: Told, group: Tensor) -> None:
-        self._add(told, group, sign=-1)
-        left, empty = group[self.count[group] > 0], group[self.count[group] == 0]
-        self.evidence[left] = log_evidence(self.precision[left], self.pull[left])
-        self.precision[empty], self.pull[empty] = self.prior.precision, self.prior.pull
-        self.evidence[empty] = self.nothing
-
-    def _add(self, told: Told, group: Tensor, *, sign: int) -> None:
-        self.precision.index_add_(0, group, told.precision, alpha=sign)
-        self.pull.index_add_(0, group, told.pull, alpha=sign)
-        self.count.index_add_(0, group, torch.full_like(group, sign))
-
-
-def log_evidence(precision: Tensor, pull: Tensor) -> Tensor:
-    """Return log Z of the module, up to a constant, of matrices (..., d, d)."""
-    root = torch.linalg.cholesky(precision)
-    half = torch.linalg.solve_triangular(root, pull[..., None], upper=False)[..., 0]
-    diagonal = root.diagonal(dim1=-2, dim2=-1)
-    evidence: Tensor = 0.5 * (half**2).sum(-1) - diagonal.log().sum(-1)
-    return evidence
-
-
-def split_turns(user: Index) -> list[Index]:
-    """Split sessions, by the user of each, into every user's first, every user's second, ..."""
-    order = np.argsort(user, kind="stable")
-    begin = np.flatnonzero(np.diff(user[order], prepend=-1))
-    count = np.diff(np.append(begin, len(user)))
-    nth = np.empty(len(user), dtype=np.int64)
-    nth[order] = np.arange(len(user)) - np.repeat(begin, count)
-    by_turn = np.argsort(nth, kind="stable")
-    return np.split(by_turn, np.cumsum(np.bincount(nth))[:-1])
 
 
 def _number_within_users(beliefs: Beliefs) -> Index:
