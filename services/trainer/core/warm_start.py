@@ -9,7 +9,7 @@ from services.trainer.core.errors import TrainingError
 from services.trainer.core.parameters import TrainingParameters
 
 PAIR_ARRAYS = ("context_embedding", "track_embedding")
-SESSION_ARRAYS = ("track_embedding", "user_ids", "user_listener")
+SESSION_ARRAYS = ("track_embedding", "user_ids", "user_listener", "interest_prior")
 
 
 def arrays_to_continue(recipe: str) -> tuple[str, ...]:

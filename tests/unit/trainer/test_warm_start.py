@@ -14,7 +14,7 @@ from services.trainer.core.session.beliefs import Beliefs, Prior
 from services.trainer.core.session.fitting import COLD, WARM
 from services.trainer.core.session.plays import prepare_plays
 from services.trainer.core.session.start import continue_from
-from services.trainer.core.warm_start import why_not_continued
+from services.trainer.core.warm_start import arrays_to_continue, why_not_continued
 from tests.unit.trainer.logs import block_of, make_block_playbacks, make_blocks
 from tests.unit.trainer.session_world import plant
 
@@ -80,7 +80,8 @@ def test_a_session_training_starts_from_the_earlier_vectors() -> None:
             told.append(fields)
 
         fitted = fit_recipe(log, planted.catalog, parameters=parameters, report=report, warm=warm)
-        return dict(fitted.arrays)
+        # What is not named here, the trainer does not fetch.
+        return {name: fitted.arrays[name] for name in arrays_to_continue("session")}
 
     def knows_the_truth(arrays: Arrays) -> float:
         truth, learnt = planted.world.embeddings[:300], arrays["track_embedding"][:300]
