@@ -12,6 +12,7 @@ UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "j
 # Postgres takes no parameters in the definition of a partition; its bounds are made of dates.
 DEFINITIONS = {
     "services/logger/adapters/migrations/versions/0005_experiment_listeners.py",
+    "services/logger/adapters/migrations/versions/0007_refresh_in_parts.py",
     "services/logger/adapters/partitions.py",
 }
 # pandas and torch unpickle too, by these names.
